@@ -1,0 +1,69 @@
+"""Where to look: exact product-key search (Lample et al., arXiv 1907.05242) over N = side * side rows.
+
+A row's key is the pair (K1_i, K2_j), its score the sum of two half scores, so the best C of N rows are
+among the best C of each half: 2 * sqrt(N) products instead of N. Of the C * C pairs of ranks (a, b),
+counted from 1, only those with a * b <= C can be among the best C, because a * b - 1 pairs are at least as
+good: 50 of 256 for C = 16.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Candidates(NamedTuple):
+    """What a router hands on: rows to look at, and how much it wants each of them.
+
+    index_TC: bank rows, int64, distinct within a query.
+    log_prior_TC: log-probability of each row, up to a constant a query. The matching's softmax cancels the
+        constant, so it is never computed. This term is what trains the router.
+    """
+
+    index_TC: Tensor
+    log_prior_TC: Tensor
+
+
+class ProductKeyRouter(nn.Module):
+    """Free-parameter product keys: query [T, D] -> the C best rows of N.
+
+    Any module with this `forward` can take its place, for example one whose keys come from the rows' content.
+
+    Args:
+        dim: width D of a query.
+        rows: bank entries N, a perfect square.
+        key_dim: d_k, split in two halves.
+        candidates: C, at most sqrt(N).
+    """
+
+    pairs_2P: Tensor
+
+    def __init__(self, dim: int, rows: int, key_dim: int, candidates: int) -> None:
+        super().__init__()
+        self.side = math.isqrt(rows)
+        self.candidates = candidates
+        self.scale = key_dim**-0.5  # a row's score has unit variance for queries and keys that have
+        self.project = nn.Linear(dim, key_dim, bias=False)
+        self.keys_2SH = nn.Parameter(torch.empty(2, self.side, key_dim // 2))
+        self.register_buffer("pairs_2P", rank_pairs(candidates), persistent=False)
+
+    def forward(self, query_TD: Tensor) -> Candidates:
+        u_2TH = self.project(query_TD).unflatten(-1, (2, -1)).transpose(0, 1) * self.scale
+        score_2TS = u_2TH @ self.keys_2SH.to(u_2TH.dtype).transpose(1, 2)
+        best_2TC, place_2TC = score_2TS.topk(self.candidates, dim=-1)
+        first_P, second_P = self.pairs_2P
+        sum_TP = best_2TC[0][:, first_P] + best_2TC[1][:, second_P]
+        log_prior_TC, pair_TC = sum_TP.topk(self.candidates, dim=-1)
+        row_TC = place_2TC[0].gather(1, first_P[pair_TC])
+        column_TC = place_2TC[1].gather(1, second_P[pair_TC])
+        return Candidates(row_TC * self.side + column_TC, log_prior_TC)
+
+
+def rank_pairs(candidates: int) -> Tensor:
+    """Pairs of ranks [2, P] (from 0) whose sum can be among the best C: those with (a+1)(b+1) <= C."""
+    ranks = range(candidates)
+    pairs = [(a, b) for a in ranks for b in ranks if (a + 1) * (b + 1) <= candidates]
+    return torch.tensor(pairs, dtype=torch.int64).T.contiguous()
