@@ -11,12 +11,12 @@ import csv
 import io
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO
+
+from explicitlm.files import write_text
 
 SUMMARY_NAME = "metrics.json"
 
@@ -76,7 +76,7 @@ class MetricsWriter:
             for key, value in values.items()
         }
         text = json.dumps(clean, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        _replace(self.folder / SUMMARY_NAME, (text + "\n").encode())
+        write_text(self.folder / SUMMARY_NAME, text + "\n")
 
     def close(self) -> None:
         """Closes the files; a later log() opens them again."""
@@ -106,7 +106,7 @@ class _Table:
         if fresh:
             self._widen(fresh)
         cells = [str(step), *(_number(row[key]) if key in row else "" for key in self._columns[1:])]
-        line = memoryview(_line(cells))
+        line = memoryview(_line(cells).encode())
         while line:  # a raw file may take a part only, on a disk that is nearly full
             line = line[self._file.write(line) :]
 
@@ -119,7 +119,7 @@ class _Table:
         self._columns = [*(self._columns or ["step"]), *fresh]
         body = [_line([*row, *[""] * (len(self._columns) - len(row))]) for row in rows]
         self._file.close()
-        _replace(self.path, b"".join([_line(self._columns), *body]))
+        write_text(self.path, "".join([_line(self._columns), *body]))
         self._file = self.path.open("ab", buffering=0)
 
 
@@ -128,10 +128,10 @@ def _number(value: float) -> str:
     return str(value) if isinstance(value, int) else repr(float(value))
 
 
-def _line(cells: Sequence[str]) -> bytes:
+def _line(cells: Sequence[str]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue().encode()
+    return text.getvalue()
 
 
 def _read(path: Path) -> list[list[str]]:
@@ -149,21 +149,6 @@ def _drop_after(path: Path, last_step: int) -> None:
     rows = _read(path)
     if rows:
         kept = [rows[0], *(row for row in rows[1:] if int(row[0]) <= last_step)]
-        _replace(path, b"".join(_line(row) for row in kept))
+        write_text(path, "".join(_line(row) for row in kept))
     else:
         path.unlink(missing_ok=True)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Writes to a temporary file of the same folder, then renames: readers see the old or the new whole."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp makes 0600, which a shared cluster's colleagues cannot read
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
