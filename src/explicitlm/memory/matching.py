@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-_TINY = 1e-12  # squared length of a vector that counts as zero (an entry of padding only)
+from explicitlm.memory.bags import Bags, sampled_dot, weighted_sum
 
 
 class Match(NamedTuple):
@@ -26,7 +27,7 @@ class Match(NamedTuple):
 
 
 def match_entries(
-    query_TD: Tensor, entry_TCD: Tensor, log_prior_TC: Tensor, temperature: float, sample: bool
+    query_TD: Tensor, entry_UD: Tensor, bags: Bags, log_prior_TC: Tensor, temperature: float, sample: bool
 ) -> Match:
     """Fine matching (facts/explicitlm.md, step 5), the coarse log-probability added to the cosine.
 
@@ -34,29 +35,39 @@ def match_entries(
 
     Args:
         query_TD: memory queries.
-        entry_TCD: candidate vectors.
+        entry_UD: vectors of the entries retrieved by any query; same type as the queries.
+        bags: the C entries of each query.
         log_prior_TC: the router's scores; their gradient is what trains it.
         temperature: of the softmax.
         sample: draw Gumbel noise g from torch's global generator (training); otherwise g = 0.
     """
-    candidates = entry_TCD.shape[1]
-    entry_inverse_TC = entry_TCD.square().sum(-1).clamp(min=_TINY).rsqrt()
-    query_inverse_T1 = query_TD.square().sum(-1, keepdim=True).clamp(min=_TINY).rsqrt()
-    cosine_TC = torch.einsum("tcd,td->tc", entry_TCD, query_TD) * entry_inverse_TC * query_inverse_T1
-    logits_TC = cosine_TC + log_prior_TC
+    unit_UD = F.normalize(entry_UD, dim=-1)
+    cosine_TC = sampled_dot(F.normalize(query_TD, dim=-1), unit_UD, bags).float()
+    logits_TC = cosine_TC + log_prior_TC.float()
     if sample:
         logits_TC = logits_TC + gumbel_like(logits_TC)
     p_TC = (logits_TC / temperature).softmax(-1)
-    choice_T = p_TC.argmax(-1)
-    hard_TC = torch.zeros_like(p_TC).scatter(1, choice_T.unsqueeze(1), 1.0)
-    w_TC = hard_TC + p_TC - p_TC.detach()
-    read_TD = torch.einsum("tc,tcd->td", w_TC, entry_TCD)
-    # |sum of unit vectors|^2 holds each pair twice and each vector once with itself
-    unit_sum_TD = torch.einsum("tc,tcd->td", entry_inverse_TC, entry_TCD)
-    pairs_T = unit_sum_TD.square().sum(-1) - candidates
+    choice_T1 = p_TC.argmax(-1, keepdim=True)
+    w_TC = torch.zeros_like(p_TC).scatter_(1, choice_T1, 1.0) + (p_TC - p_TC.detach())
     return Match(
-        read_TD, (w_TC * cosine_TC).sum(-1), pairs_T / max(candidates * (candidates - 1), 1), choice_T
+        read_TD=weighted_sum(w_TC, entry_UD, bags),
+        similarity_T=(w_TC * cosine_TC).sum(-1),
+        diversity_T=mean_pair_cosine(unit_UD, bags),
+        choice_T=choice_T1.squeeze(1),
     )
+
+
+def mean_pair_cosine(unit_UD: Tensor, bags: Bags) -> Tensor:
+    """Mean cosine [T] of two different entries of a bag, from unit vectors (or zeros).
+
+    |sum of the bag|^2 holds every pair twice and every vector once with itself: no [T, C, C] is needed.
+    """
+    index_TC = bags.index_TC
+    candidates = index_TC.shape[1]
+    total_TD = weighted_sum(torch.ones_like(index_TC, dtype=unit_UD.dtype), unit_UD, bags).float()
+    self_U = unit_UD.detach().float().square().sum(-1).round()  # 1, or 0 for an entry of padding only
+    pairs_T = total_TD.square().sum(-1) - self_U[index_TC].sum(-1)
+    return pairs_T / max(candidates * (candidates - 1), 1)
 
 
 def gumbel_like(x: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from explicitlm.memory.bags import Bags, sampled_dot
+
 
 class Candidates(NamedTuple):
     """What a router hands on: rows to look at, and how much it wants each of them.
@@ -52,14 +54,23 @@ class ProductKeyRouter(nn.Module):
 
     def forward(self, query_TD: Tensor) -> Candidates:
         u_2TH = self.project(query_TD).unflatten(-1, (2, -1)).transpose(0, 1) * self.scale
-        score_2TS = u_2TH @ self.keys_2SH.to(u_2TH.dtype).transpose(1, 2)
-        best_2TC, place_2TC = score_2TS.topk(self.candidates, dim=-1)
-        first_P, second_P = self.pairs_2P
-        sum_TP = best_2TC[0][:, first_P] + best_2TC[1][:, second_P]
-        log_prior_TC, pair_TC = sum_TP.topk(self.candidates, dim=-1)
-        row_TC = place_2TC[0].gather(1, first_P[pair_TC])
-        column_TC = place_2TC[1].gather(1, second_P[pair_TC])
-        return Candidates(row_TC * self.side + column_TC, log_prior_TC)
+        keys_2SH = self.keys_2SH.to(u_2TH.dtype)
+        with torch.no_grad():
+            place_2TC = best_pairs(u_2TH @ keys_2SH.transpose(1, 2), self.pairs_2P, self.candidates)
+        # the scores again, for the chosen keys alone: their gradient never takes the shape [2, T, S]
+        half_T = torch.tensor([[[0]], [[self.side]]], device=place_2TC.device)
+        bags = Bags.over((place_2TC + half_T).flatten(0, 1), 2 * self.side)
+        score_2TC = sampled_dot(u_2TH.flatten(0, 1), keys_2SH.flatten(0, 1), bags).view_as(place_2TC)
+        return Candidates(place_2TC[0] * self.side + place_2TC[1], score_2TC.sum(0))
+
+
+def best_pairs(score_2TS: Tensor, pairs_2P: Tensor, candidates: int) -> Tensor:
+    """Places [2, T, C] of the C pairs (i, j) with the largest score[0, t, i] + score[1, t, j]. Exact."""
+    best_2TC, place_2TC = score_2TS.topk(candidates, dim=-1)
+    first_P, second_P = pairs_2P
+    sum_TP = best_2TC[0][:, first_P] + best_2TC[1][:, second_P]
+    pair_TC = sum_TP.topk(candidates, dim=-1).indices
+    return place_2TC.gather(2, torch.stack([first_P[pair_TC], second_P[pair_TC]]))
 
 
 def rank_pairs(candidates: int) -> Tensor:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from explicitlm.config import TrainConfig
+from explicitlm.memory.bags import distinct_rows
 from explicitlm.memory.bank import MemoryBank
 from explicitlm.memory.encode import encode_entries
 from explicitlm.memory.matching import match_entries
@@ -52,10 +53,11 @@ class MemoryReader(nn.Module):
         shape_BS = query_BSD.shape[:2]
         query_TD = query_BSD.flatten(0, 1)
         found: Candidates = self.router(query_TD)
-        tokens_ML = bank.read(found.index_TC.flatten())
-        entry_MD = encode_entries(table_VD, tokens_ML, bank.pad_id)
-        entry_TCD = entry_MD.unflatten(0, found.index_TC.shape)
-        match = match_entries(query_TD, entry_TCD, found.log_prior_TC, self.temperature, self.training)
+        rows_U, bags = distinct_rows(found.index_TC)
+        entry_UD = encode_entries(table_VD.to(query_TD.dtype), bank.read(rows_U), bank.pad_id)
+        match = match_entries(
+            query_TD, entry_UD, bags, found.log_prior_TC, self.temperature, sample=self.training
+        )
         chosen_T = found.index_TC.gather(1, match.choice_T.unsqueeze(1)).squeeze(1)
         return MemoryRead(
             match.read_TD.unflatten(0, shape_BS),

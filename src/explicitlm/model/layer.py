@@ -12,6 +12,7 @@ from explicitlm.memory.bank import MemoryBank
 from explicitlm.memory.read import MemoryRead, MemoryReader
 from explicitlm.model.attention import Attention, RotaryTable
 from explicitlm.model.gated import GatedBlock
+from explicitlm.model.norm import RMSNorm
 
 
 class MemoryLayer(nn.Module):
@@ -22,9 +23,9 @@ class MemoryLayer(nn.Module):
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
-        self.attention_norm = nn.RMSNorm(config.dim, config.norm_eps)
+        self.attention_norm = RMSNorm(config.dim, config.norm_eps)
         self.attention = Attention(config)
-        self.query_norm = nn.RMSNorm(config.dim, config.norm_eps)
+        self.query_norm = RMSNorm(config.dim, config.norm_eps)
         self.memory = MemoryReader(config)
         self.fusion = GatedBlock(2 * config.dim, config.dim, config.dim, config.dropout)
 
@@ -43,9 +44,9 @@ class DenseLayer(nn.Module):
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
-        self.attention_norm = nn.RMSNorm(config.dim, config.norm_eps)
+        self.attention_norm = RMSNorm(config.dim, config.norm_eps)
         self.attention = Attention(config)
-        self.feed_forward_norm = nn.RMSNorm(config.dim, config.norm_eps)
+        self.feed_forward_norm = RMSNorm(config.dim, config.norm_eps)
         self.feed_forward = GatedBlock(config.dim, feed_forward_width(config), config.dim, config.dropout)
 
     def forward(self, x_BSD: Tensor, rotary: RotaryTable) -> Tensor:

@@ -25,7 +25,9 @@ def tied_cross_entropy(h_TD: Tensor, table_VD: Tensor, targets_T: Tensor, ignore
         targets_T: int64 token ids.
         ignore_id: the padding id, which is no target.
     """
-    loss: Tensor = _TiedCrossEntropy.apply(h_TD, table_VD, targets_T, ignore_id, torch.is_grad_enabled())
+    loss: Tensor = _TiedCrossEntropy.apply(  # type: ignore[no-untyped-call]  # torch ships it without annotations
+        h_TD, table_VD, targets_T, ignore_id, torch.is_grad_enabled()
+    )
     return loss
 
 

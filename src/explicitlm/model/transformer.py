@@ -21,6 +21,7 @@ from explicitlm.model.attention import RotaryTable
 from explicitlm.model.initialise import initialise
 from explicitlm.model.layer import DenseLayer, MemoryLayer
 from explicitlm.model.loss import tied_cross_entropy
+from explicitlm.model.norm import RMSNorm
 from explicitlm.model.output import ModelOutput
 
 
@@ -40,7 +41,7 @@ class ExplicitLM(nn.Module):
         self.rotary = RotaryTable(config.max_seq_len, config.dim // config.n_heads, config.rope_theta)
         layer = DenseLayer if config.disable_memory else MemoryLayer
         self.layers = nn.ModuleList(layer(config) for _ in range(config.n_layers))
-        self.norm = nn.RMSNorm(config.dim, config.norm_eps)
+        self.norm = RMSNorm(config.dim, config.norm_eps)
         self.bank: MemoryBank | None = None
         initialise(self, config.n_layers)
         if not config.disable_memory:  # after the weights: its size does not change what they start from
