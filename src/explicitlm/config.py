@@ -26,9 +26,7 @@ class TrainConfig(BaseModel):
     batch_size: int = Field(48, ge=1, description="sequences a process sees in one micro-batch")
     accumulation_steps: int = Field(16, ge=1, description="micro-batches in one optimizer step")
     learning_rate: float = Field(2e-4, gt=0, description="peak learning rate of AdamW")
-    warmup_ratio: float = Field(
-        0.1, ge=0, lt=1, description="share of the optimizer steps that warm up linearly"
-    )
+    warmup_ratio: float = Field(0.1, ge=0, lt=1, description="share of the optimizer steps that warm up linearly")
     beta1: float = Field(0.9, ge=0, lt=1, description="AdamW beta 1")
     beta2: float = Field(0.95, ge=0, lt=1, description="AdamW beta 2")
     weight_decay: float = Field(0.1, ge=0, description="AdamW weight decay, on matrices only")
@@ -50,9 +48,7 @@ class TrainConfig(BaseModel):
     rope_theta: float = Field(1e6, gt=0, description="base of the rotary position embedding")
 
     # Memory
-    disable_memory: bool = Field(
-        False, description="dense baseline of equal size: feed-forward instead of memory"
-    )
+    disable_memory: bool = Field(False, description="dense baseline of equal size: feed-forward instead of memory")
     knowledge_num: int = Field(1048576, ge=1, description="entries N of the memory bank, a perfect square")
     knowledge_length: int = Field(16, ge=1, description="tokens L an entry")
     knowledge_dim: int = Field(128, ge=2, description="width d_k of keys and router queries, even")
@@ -69,15 +65,11 @@ class TrainConfig(BaseModel):
     log_interval: int = Field(10, ge=1, description="optimizer steps between two rows of metrics")
     eval_interval: int = Field(0, ge=0, description="optimizer steps between evaluations; 0: once an epoch")
     save_interval: int = Field(100, ge=1, description="optimizer steps between two resume states")
-    digest_interval: int = Field(
-        50, ge=1, description="optimizer steps between two links of the digest chain"
-    )
+    digest_interval: int = Field(50, ge=1, description="optimizer steps between two links of the digest chain")
     use_swanlab: bool = Field(False, description="log curves to SwanLab")
     swanlab_project: str = Field("ExplicitLM", min_length=1, description="SwanLab project")
     swanlab_workspace: str = Field("", description="SwanLab workspace; empty: the account's own")
-    swanlab_mode: Literal["online", "offline", "local", "disabled"] = Field(
-        "online", description="SwanLab mode"
-    )
+    swanlab_mode: Literal["online", "offline", "local", "disabled"] = Field("online", description="SwanLab mode")
 
     @model_validator(mode="after")
     def _shapes_fit(self) -> TrainConfig:
@@ -99,9 +91,7 @@ class TrainConfig(BaseModel):
         if self.n_heads % self.n_kv_heads:
             raise ValueError(f"n_heads={self.n_heads} is not a multiple of n_kv_heads={self.n_kv_heads}")
         if self.knowledge_dim % 2:
-            raise ValueError(
-                f"knowledge_dim={self.knowledge_dim} is odd (product keys split it in two halves)"
-            )
+            raise ValueError(f"knowledge_dim={self.knowledge_dim} is odd (product keys split it in two halves)")
         return self
 
 

@@ -87,8 +87,6 @@ def run_reporting(body: Callable[[], int | None]) -> int:
             raise
         place = f" ({error.filename})" if error.filename else ""
         report(
-            StorageError(
-                f"{error.strerror or error}{place}", "free space or permissions there, then the same command"
-            )
+            StorageError(f"{error.strerror or error}{place}", "free space or permissions there, then the same command")
         )
         return StorageError.exit_code

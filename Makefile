@@ -1,0 +1,46 @@
+# The two commands a new clone needs: `make run` and `make test`. See README.md.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ID ?= exp_001
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: env run test lint system-packages lock clean
+
+env: $(VENV)/.ready  ## environment in .venv, every version as in requirements.lock
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: make env PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+run: env  ## sample data, one experiment from beginning to end, its record
+	explicitlm sample-data
+	dvc exp run --name $(ID) --set-param 'description="first run on the sample data"' \
+	    --set-param use_swanlab=true --set-param swanlab_mode=offline
+	explicitlm publish $(ID)
+	cat experiments/records/$(ID).json
+
+test: env system-packages  ## lint, then the whole test suite, fast tests first
+	$(MAKE) --no-print-directory lint
+	pytest -n 2 -m "not slow"
+	pytest -n 2 -m slow
+
+lint: env  ## ruff and mypy
+	ruff format --check .
+	ruff check .
+	mypy
+
+# Debian packages that tests need: installed where it may be done, else the tests that need them say what to install.
+system-packages:
+	@scripts/system-packages
+
+lock: env  ## writes requirements.lock anew (needs uv); torch's own CUDA packages are left to torch, which pins them
+	scripts/lock
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,26 @@
+"""The training command: the one that train runs is the one that a record shows."""
+
+from __future__ import annotations
+
+import shlex
+
+from explicitlm.config import TrainConfig
+
+
+def training_arguments(config: TrainConfig) -> list[str]:
+    """`accelerate launch 1_pretrain.py --epochs 10 ...`, every hyperparameter by its long option.
+
+    All of them are named, also those at their defaults: the command must mean the same when defaults have changed.
+    """
+    words = ["accelerate", "launch", "1_pretrain.py"]
+    for name, value in config.model_dump().items():
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            words += [f"--{name}", str(value)]
+    return words
+
+
+def training_command(config: TrainConfig) -> str:
+    """The same as one line for a shell."""
+    return shlex.join(training_arguments(config))

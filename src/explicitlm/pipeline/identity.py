@@ -1,0 +1,107 @@
+"""What an experiment is called, how it was started, and which code it runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from datetime import datetime, timezone
+from pathlib import Path
+
+import psutil
+
+from explicitlm.errors import UsageError
+from explicitlm.files import sha256
+from explicitlm.project import DATASETS, Project
+from explicitlm.records.handover import CodeVersion
+from explicitlm.vcs.git import Repository
+
+# Not code: inputs and outputs that have versions of their own.
+NOT_CODE = ("data", "checkpoints", "experiments", "logs", "params.yaml", "dvc.lock")
+RESERVED = {"run", "HEAD", *(dataset.folder for dataset in DATASETS)}
+ID_FORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def now() -> str:
+    """UTC time in ISO 8601, to the second, as in the guide's example."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def generated_id() -> str:
+    """An id for a run that was given none."""
+    return datetime.now(timezone.utc).strftime("exp_%Y%m%d_%H%M%S_") + os.urandom(2).hex()
+
+
+def check_id(experiment: str, main: Path) -> None:
+    """Checks that an id can name a new experiment of this project.
+
+    Raises:
+        UsageError: its form is no name for a tag and files, or it is used: by a record, a tag, or an experiment.
+    """
+    repository = Repository(main)
+    if not ID_FORM.fullmatch(experiment) or experiment in RESERVED or not repository.valid_name(experiment):
+        raise UsageError(
+            f"{experiment!r} cannot be an experiment id (letters, digits, '.', '_', '-'; not {', '.join(sorted(RESERVED))})",
+            "choose another id, such as exp_003",
+        )
+    choose = "choose another id (dvc exp run -n ...; the used ones: ls experiments/records, git tag, dvc exp list -A)"
+    record = f"experiments/records/{experiment}.json"
+    if (main / record).exists() or repository.read("HEAD", record) is not None:
+        raise UsageError(f"{experiment} is used: {record} exists", choose)
+    if repository.tag_commit(experiment):
+        raise UsageError(f"{experiment} is used: there is a git tag of that name", choose)
+    if commits := repository.experiments().get(experiment):
+        raise UsageError(f"{experiment} is used by the DVC experiment {commits[0][:8]}",
+                         f"{choose}; or drop it: dvc exp remove {experiment}")  # fmt: skip
+
+
+def started_by() -> str:
+    """The command that started this stage, found among the parent processes, without folders."""
+    for process in psutil.Process().parents():
+        try:
+            words = process.cmdline()
+        except psutil.Error:
+            continue
+        for index, word in enumerate(words):
+            name = Path(word).name
+            following = words[index + 1 : index + 2]
+            if name in ("dvc", "__main__.py") or (word == "dvc" and words[index - 1] == "-m"):
+                if following and following[0] in ("exp", "experiments", "repro"):
+                    return _told(shlex.join(["dvc", *words[index + 1 :]]))
+                if following and "queue" in " ".join(words):
+                    return "dvc queue start"
+            if name == "explicitlm":
+                return _told(shlex.join(["explicitlm", *words[index + 1 :]]))
+    return "python -m explicitlm.pipeline.sync_data"
+
+
+def _told(command: str) -> str:
+    return "dvc queue start" if "queue-worker" in command else command
+
+
+def code_version(project: Project) -> CodeVersion:
+    """The code of the tree: its commit, what differs from it, and a digest of every file that train declares."""
+    tree, main = Repository(project.tree), Repository(project.main)
+    changed = tree.changed(NOT_CODE)
+    untracked = [name for name in main.untracked(NOT_CODE) if Path(name).suffix in (".py", ".yaml", ".toml", ".sh")]
+    return CodeVersion(
+        commit=tree.head,
+        dirty=bool(changed),
+        changed=changed,
+        diff_sha256=tree.diff_digest(NOT_CODE) if changed else None,
+        untracked=untracked,
+        files=code_digests(project),
+    )
+
+
+def code_digests(project: Project) -> dict[str, str]:
+    """sha256 of every file that train declares and that is neither data nor handed on, by project-relative path."""
+    found = {}
+    for name in project.train_deps():
+        if name.startswith(("data/", "experiments/")):
+            continue
+        path = project.tree / name
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file() and "__pycache__" not in file.parts:
+                found[str(file.relative_to(project.tree))] = sha256(file.read_bytes())
+    return found

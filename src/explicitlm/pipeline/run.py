@@ -1,0 +1,140 @@
+"""`explicitlm run`: checks first, then the experiment in isolation, then publish."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from explicitlm.errors import ConfigError, TrainingError, UsageError
+from explicitlm.pipeline import identity
+from explicitlm.pipeline.data_versions import resolve
+from explicitlm.pipeline.switch import check_untouched
+from explicitlm.pipeline.sync_data import RESUME
+from explicitlm.project import Params, Project, load_yaml, parse_params
+from explicitlm.records import handover, publish, store
+from explicitlm.records.handover import Manifest
+from explicitlm.records.schema import Record
+from explicitlm.vcs.dvc import Dvc, experiment_run
+
+Say = Callable[[str], None]
+
+
+def run(project: Project, experiment: str, description: str | None, assignments: list[str], say: Say) -> Record:
+    """Runs and publishes a new experiment.
+
+    Args:
+        description: its description; None keeps that of params.yaml.
+        assignments: `key=value` over params.yaml; `data.dataset=REV` pins a dataset.
+
+    Raises:
+        ExplicitLMError: before anything runs, for what can be known then; else what training or publishing said.
+    """
+    overrides = parse_assignments(assignments)
+    if description is not None:
+        overrides["description"] = description
+    params = preview(project, overrides)
+    identity.check_id(experiment, project.main)
+    Dvc(project.main)
+    check_untouched(project, resolve(project, params.revisions))
+    return _run_and_publish(project, experiment, overrides, {}, say)
+
+
+def resume(project: Project, experiment: str, say: Say) -> Record:
+    """Continues an interrupted or failed run from its last good state, with the parameters it was started with.
+
+    Raises:
+        UsageError: there is nothing to continue.
+    """
+    left = project.run_dir(experiment)
+    manifest = handover.load(left / "manifest.json", Manifest, f"explicitlm run {experiment} starts a new one")
+    record = project.main / store.path_of(experiment)
+    if record.exists() and store.load(project.main, experiment).status == "finished":
+        raise UsageError(f"{experiment} is finished", f"explicitlm publish {experiment}")
+    if not any((left / "states").glob("*")):
+        raise UsageError(f"{experiment} left no state to continue from", "explicitlm run with a new id")
+    overrides: dict[str, Any] = {**manifest.hyperparameters.model_dump(), "description": manifest.description}
+    for param, version in manifest.data.items():
+        overrides[f"data.{param}"] = version.revision if version else ""
+    return _run_and_publish(project, experiment, overrides, {RESUME: "1"}, say)
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """`key=value` pairs with YAML 1.2 values.
+
+    Raises:
+        ConfigError: one is not of that form.
+    """
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z_]+)?", key):
+            raise ConfigError(f"{assignment!r} is not key=value", "explicitlm run exp_003 epochs=10 learning_rate=1e-4")
+        is_text = key == "description" or key.startswith("data.")  # a commit such as 12e4567 is no number
+        values[key] = text if is_text else load_yaml(f"value: {text}" if text else "value: ''", key)["value"]
+    return values
+
+
+def preview(project: Project, overrides: Mapping[str, Any]) -> Params:
+    """The parameters as they will be.
+
+    Raises:
+        ConfigError: unknown key, wrong type, out of range.
+    """
+    values = load_yaml((project.tree / "params.yaml").read_text(encoding="utf-8"), "params.yaml")
+    for key, value in overrides.items():
+        head, _, tail = key.partition(".")
+        if head not in values or (tail and tail not in values[head]) or (not tail and isinstance(values[head], dict)):
+            raise ConfigError(f"unknown parameter {key!r}", "the known ones: cat params.yaml")
+        if tail:
+            values[head][tail] = value
+        else:
+            values[key] = value
+    return parse_params(values, "the command line")
+
+
+def hydra(value: Any) -> str:
+    """A value as `-S key=...` wants it: Hydra's grammar, in which text needs quotes and escapes.
+
+    Backslashes count double before a quote, an interpolation, or the end.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    text = str(value)
+    if text == "???":  # OmegaConf's mark of a missing value
+        raise ConfigError("'???' cannot be a value", "use other words")
+    text = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + "\\${", text)
+    text = re.sub(r'(\\*)"', lambda match: match[1] * 2 + '\\"', text)
+    text = re.sub(r"(\\+)$", lambda match: match[1] * 2, text)
+    return f'"{text}"'
+
+
+def _run_and_publish(
+    project: Project, experiment: str, overrides: Mapping[str, Any], environment: dict[str, str], say: Say
+) -> Record:
+    pairs = [f"{key}={hydra(value)}" for key, value in overrides.items()]
+    # Ctrl-C reaches DVC and the training on the same terminal; this process waits for their orderly end.
+    earlier = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        code = experiment_run(project.main, experiment, pairs, environment)
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+    if code:
+        raise _ended(project, experiment)
+    return publish.publish(project.main, experiment, say)
+
+
+def _ended(project: Project, experiment: str) -> TrainingError:
+    path = project.main / store.path_of(experiment)
+    if not path.exists():
+        return TrainingError(f"{experiment} did not start (DVC's message is above)", "explicitlm doctor")
+    record = store.load(project.main, experiment)
+    has_states = any((project.run_dir(experiment) / "states").glob("*"))
+    proceed = f"explicitlm run {experiment} --resume; or " if has_states else ""
+    return TrainingError(
+        f"{experiment} {record.status} (log: logs/{experiment}.log, record: {store.path_of(experiment)})",
+        f"{proceed}explicitlm publish {experiment} keeps the record",
+    )

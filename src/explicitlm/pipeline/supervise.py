@@ -1,0 +1,134 @@
+"""Runs a command as a researcher would want to watch it: every line in the log, progress on the terminal.
+
+The training runs in a session of its own, so that Ctrl-C reaches only this process; it passes the signal on to the
+training processes themselves (not to the launcher, which would die at once and leave them alone) and waits until they
+have saved. A second signal ends them hard.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+import psutil
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+STEP = re.compile(rb"^step (\d+)/(\d+)\s*(.*)")
+PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+@dataclass
+class Outcome:
+    """How a command ended.
+
+    Attributes:
+        exit_code: the command's own; negative when a signal killed it.
+        signal: name of the first signal that this process was asked to pass on.
+        tail: the last lines of its output.
+    """
+
+    exit_code: int = 0
+    signal: str | None = None
+    tail: list[str] = field(default_factory=list)
+
+
+def run_logged(words: list[str], log: Path, environment: Mapping[str, str], script: str, append: bool) -> Outcome:
+    """Runs a command to its end.
+
+    Args:
+        words: the command.
+        log: file that receives its whole output; opened before anything starts, so a full disk stops it here.
+        environment: its environment.
+        script: word of the command line by which the processes that do the work are known.
+        append: keep what the log holds (a resumed run).
+    """
+    outcome = Outcome()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab" if append else "wb") as file:
+        process = subprocess.Popen(
+            words,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+        def pass_on(number: int, _frame: FrameType | None) -> None:
+            again = outcome.signal is not None
+            outcome.signal = outcome.signal or signal.Signals(number).name
+            _signal_workers(process.pid, script, signal.SIGKILL if again else signal.Signals(number))
+
+        earlier = {number: signal.signal(number, pass_on) for number in PASSED_ON}
+        try:
+            assert process.stdout is not None
+            outcome.tail = _copy(process.stdout, file)
+            outcome.exit_code = process.wait()
+        except BaseException:
+            _end_session(process)
+            raise
+        finally:
+            for number, handler in earlier.items():
+                signal.signal(number, handler)
+    return outcome
+
+
+def _signal_workers(launcher: int, script: str, number: signal.Signals) -> None:
+    with suppress(psutil.Error):
+        family = psutil.Process(launcher).children(recursive=True)
+        workers = [process for process in family if _runs(process, script)]
+        for process in workers or [psutil.Process(launcher)]:
+            with suppress(psutil.Error):
+                process.send_signal(number)
+
+
+def _runs(process: psutil.Process, script: str) -> bool:
+    with suppress(psutil.Error):
+        return any(word.endswith(script) for word in process.cmdline())
+    return False
+
+
+def _end_session(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _copy(source: IO[bytes], log: IO[bytes], keep: int = 20) -> list[str]:
+    """Copies lines to log and terminal; on a terminal the step lines become one progress bar."""
+    tail: list[str] = []
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+               TextColumn("{task.fields[values]}"), TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = None
+        for line in source:
+            log.write(line)
+            log.flush()
+            tail = [*tail[1 - keep :], line.decode("utf-8", "replace").rstrip()]
+            step = STEP.match(line)
+            if console.is_terminal and step:
+                if task is None:
+                    task = progress.add_task("train", values="")
+                progress.update(
+                    task,
+                    completed=int(step[1]),
+                    total=int(step[2]),
+                    values=step[3].decode("utf-8", "replace"),
+                )
+            elif console.is_terminal:
+                progress.console.print(tail[-1], markup=False, highlight=False)
+            else:
+                sys.stdout.buffer.write(line)
+                sys.stdout.buffer.flush()
+    return tail

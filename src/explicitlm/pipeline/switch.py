@@ -1,0 +1,122 @@
+"""Brings the data folders to the versions a run uses: by content, in place, all or nothing for each dataset."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+
+from explicitlm.errors import DataError
+from explicitlm.files import write_text
+from explicitlm.pipeline.data_versions import Wanted
+from explicitlm.pipeline.listing import Stamps, fits, scan
+from explicitlm.project import Dataset, Project
+from explicitlm.vcs.courier import courier
+from explicitlm.vcs.dvc import Dvc
+from explicitlm.vcs.pointer import Pointer
+
+Say = Callable[[str], None]
+
+
+def check_untouched(project: Project, wanted: list[Wanted]) -> dict[str, bool]:
+    """Checks that no data folder holds anything that DVC does not: then a switch loses nothing.
+
+    Returns:
+        by folder, whether it completely holds the version that its .dvc names now.
+
+    Raises:
+        DataError: data was changed, or put there, without `dvc add`.
+    """
+    stamps = Stamps(project)
+    return {item.dataset.folder: _is_whole(project, item, stamps) for item in wanted}
+
+
+def _is_whole(project: Project, item: Wanted, stamps: Stamps) -> bool:
+    path, pointer = item.dataset.path, item.current
+    folder = project.tree / path
+    listing = scan(folder)
+    if pointer is None:
+        if listing is not None and listing.nfiles:
+            raise DataError(f"{path} has no version ({item.dataset.pointer} is missing)",
+                            f"dvc add {path}, or move the folder away")  # fmt: skip
+        return True
+    if listing is None or stamps.switching(path):
+        return False
+    if stamps.confirmed(path, pointer, listing):
+        return True
+    if project.isolated:
+        # DVC has just laid this tree out from its cache; it leaves out what the cache lacks.
+        return fits(listing, pointer)
+    if not Dvc(project.tree).modified(item.dataset.pointer):
+        stamps.confirm(path, pointer, listing)
+        return True
+    if listing.nfiles == 0:
+        return False  # an empty folder is what is left of a failed checkout
+    raise DataError(f"{path} was changed without dvc add ({item.dataset.pointer} names another content)",
+                    f"dvc add {path} to keep the change, or: dvc checkout --force {item.dataset.pointer} to drop it")  # fmt: skip
+
+
+def bring(project: Project, wanted: list[Wanted], whole: dict[str, bool], say: Say) -> None:
+    """Makes every data folder hold its target version.
+
+    Objects that the cache lacks are fetched first, so a remote that fails leaves every folder as it was. A switch that
+    fails or is interrupted is taken back: the dataset is then the old version, and the error says so.
+
+    Raises:
+        DataError: neither cache nor remote has a version.
+    """
+    moves = []
+    for item in wanted:
+        name, target = item.dataset.folder, item.target
+        if item.current == target and whole[name]:
+            commit = item.version and item.version.commit
+            say(f"{name}: {f'unchanged ({(commit or target.md5)[:8]}), skipped' if target else 'not used'}")
+        else:
+            moves.append(item)
+    if not moves:
+        return
+    with courier(project.main) as messenger:
+        for item in moves:
+            if item.target:
+                messenger.fetch(item.dataset.path, item.target)
+    for item in moves:
+        _move(project, item, say)
+
+
+def _move(project: Project, item: Wanted, say: Say) -> None:
+    dataset, stamps = item.dataset, Stamps(project)
+    stamps.start_switch(dataset.path)
+    try:
+        _lay_out(project, dataset, item.target)
+    except BaseException:
+        _lay_out(project, dataset, item.current)
+        held = item.current.md5[:8] if item.current else "absent"
+        say(f"{dataset.folder}: switch failed, back at the old version ({held})")
+        raise
+    before = item.current.md5[:8] if item.current else "absent"
+    after = item.target.md5[:8] if item.target else "absent"
+    arrow = f"{before} -> {after}" if item.current != item.target else f"{after} brought from the cache"
+    say(f"{dataset.folder}: {arrow}{_amount(item.target)}")
+
+
+def _lay_out(project: Project, dataset: Dataset, pointer: Pointer | None) -> None:
+    """Writes the .dvc file and makes the folder follow it."""
+    path, folder = project.tree / dataset.pointer, project.tree / dataset.path
+    if pointer is None:
+        path.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    write_text(path, pointer.text())
+    Dvc(project.tree).checkout(dataset.pointer, force=True)
+    listing = scan(folder)
+    if listing is None or not fits(listing, pointer):
+        raise DataError(
+            f"{dataset.path} is not {pointer.md5[:8]} after dvc checkout",
+            f"dvc checkout --force {dataset.pointer}",
+        )
+    Stamps(project).confirm(dataset.path, pointer, listing)
+
+
+def _amount(pointer: Pointer | None) -> str:
+    if pointer is None or pointer.size is None:
+        return ""
+    return f", {pointer.nfiles or 1} files, {pointer.size / 1e6:.1f} MB"

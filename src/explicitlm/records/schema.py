@@ -1,0 +1,144 @@
+"""The record of an experiment: the guide's JSON of section 5.2, and the fields added to it.
+
+Every field is explained in experiments/records/README.md; a test keeps the two in step.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from explicitlm.config import TrainConfig
+
+
+class Part(BaseModel):
+    """A frozen part of a record; the order of its fields is the order in the JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Experiment(Part):
+    """What was run, when and how."""
+
+    id: str
+    description: str
+    timestamp: str
+    script: str
+    command: str
+
+
+class DataCommits(Part):
+    """The commit of each dataset's version, named as in the guide."""
+
+    dataset_commit: str | None
+    val_dataset_commit: str | None
+    embedding_commit: str | None
+    database_init_commit: str | None
+    cache_commit: str | None
+
+
+class Versions(Part):
+    """Code, data and weights by their versions."""
+
+    code_commit: str
+    code_commit_short: str
+    data: DataCommits
+    checkpoint_dvc: str | None
+    checkpoint_hash: str | None
+    checkpoint_hash_short: str | None
+    experiment_commit: str | None
+    experiment_tag: str | None
+
+
+class Code(Part):
+    """How the code differed from `versions.code_commit`."""
+
+    dirty: bool
+    changed: list[str]
+    diff_sha256: str | None
+    untracked: list[str]
+
+
+class DataDetails(Part):
+    """One dataset's version in full."""
+
+    revision: str
+    md5: str
+    size: int | None
+    nfiles: int | None
+    uncommitted: bool
+
+
+class Results(Part):
+    """What came out."""
+
+    swanlab_url: str | None
+    checkpoint_dir: str | None
+    swanlab_status: str
+    swanlab_id: str | None
+    metrics: dict[str, Any]
+    weights_from: str | None
+
+
+class Failure(Part):
+    """Why there is no checkpoint."""
+
+    exit_code: int | None
+    signal: str | None
+    error: str
+
+
+class Timing(Part):
+    """When the training ran."""
+
+    started_at: str
+    finished_at: str
+    duration_s: float
+
+
+class Findings(Part):
+    """What may keep the experiment from being reproduced."""
+
+    undeclared_inputs: list[str]
+    changed_during_run: list[str]
+
+
+class Environment(BaseModel):
+    """Where it ran. The first three are the guide's; the training adds what it knows of its machine."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    python_version: str | None = None
+    cuda_version: str | None = None
+    num_gpus: int | None = None
+
+
+class Reproduction(Part):
+    """Commands that run as they stand in a fresh clone."""
+
+    code_checkout: str
+    data_checkout_steps: list[str]
+    checkpoint_pull: str | None
+    full_command: str
+
+
+class Record(Part):
+    """One experiment, whole."""
+
+    experiment: Experiment
+    versions: Versions
+    hyperparameters: TrainConfig
+    results: Results
+    environment: Environment
+    reproduction: Reproduction
+    schema_version: Literal[1] = 1
+    status: Literal["finished", "failed", "interrupted"]
+    failure: Failure | None
+    seed: int
+    code: Code
+    data: dict[str, DataDetails | None]
+    changed_params: dict[str, tuple[Any, Any]]
+    timing: Timing | None
+    findings: Findings
+    dependencies: dict[str, str]

@@ -1,0 +1,64 @@
+"""`.dvc` files: which version of some data a commit names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from explicitlm.errors import ConfigError, DataError
+from explicitlm.project import load_yaml
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """One version of some data, by content.
+
+    Attributes:
+        md5: DVC's hash; of a folder it ends in `.dir`.
+        size: bytes, None where the file does not say.
+        nfiles: files of a folder, None where the file does not say.
+        name: the name of the data beside its .dvc file.
+        source: the text it was read from; "" for a pointer of our own making.
+    """
+
+    md5: str
+    size: int | None
+    nfiles: int | None
+    name: str
+    source: str = field(default="", compare=False, repr=False)
+
+    def text(self) -> str:
+        """The .dvc file: as it was read, or byte for byte as `dvc add` writes it."""
+        if self.source:
+            return self.source
+        lines = ["outs:", f"- md5: {self.md5}"]
+        if self.size is not None:
+            lines.append(f"  size: {self.size}")
+        if self.nfiles is not None:
+            lines.append(f"  nfiles: {self.nfiles}")
+        return "\n".join([*lines, "  hash: md5", f"  path: {self.name}", ""])
+
+
+def parse_pointer(text: str, path: str) -> Pointer:
+    """Reads the text of a .dvc file.
+
+    Raises:
+        DataError: it is no .dvc file of one tracked file or folder.
+    """
+    broken = DataError(f"{path} is broken: it names no version of any data", f"git checkout HEAD -- {path}")
+    try:
+        outs = load_yaml(text, path).get("outs")
+    except ConfigError:
+        raise broken from None
+    if not isinstance(outs, list) or len(outs) != 1 or not isinstance(outs[0], dict):
+        raise broken
+    out: dict[str, Any] = outs[0]
+    md5, name = out.get("md5"), out.get("path")
+    if not isinstance(md5, str) or not _is_hash(md5) or not isinstance(name, str):
+        raise broken
+    return Pointer(md5, out.get("size"), out.get("nfiles"), name, text)
+
+
+def _is_hash(text: str) -> bool:
+    digest = text.removesuffix(".dir")
+    return len(digest) == 32 and all(letter in "0123456789abcdef" for letter in digest)
