@@ -42,9 +42,7 @@ class MemoryBank(nn.Module):
     def _fill_at_random(self) -> None:
         """Uniform ids without padding: what a bank holds where no knowledge base gives its rows."""
         for part_ML in self.entries_NL.split(_ROWS_AT_ONCE):
-            ids_ML = torch.randint(
-                self.vocab_size - 1, part_ML.shape, dtype=torch.int32, device=part_ML.device
-            )
+            ids_ML = torch.randint(self.vocab_size - 1, part_ML.shape, dtype=torch.int32, device=part_ML.device)
             part_ML.copy_(ids_ML + (ids_ML >= self.pad_id))
 
     @property

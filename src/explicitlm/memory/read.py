@@ -45,9 +45,7 @@ class MemoryReader(nn.Module):
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
         self.temperature = config.gumbel_temperature
-        self.router = ProductKeyRouter(
-            config.dim, config.knowledge_num, config.knowledge_dim, config.num_candidates
-        )
+        self.router = ProductKeyRouter(config.dim, config.knowledge_num, config.knowledge_dim, config.num_candidates)
 
     def forward(self, query_BSD: Tensor, bank: MemoryBank, table_VD: Tensor) -> MemoryRead:
         shape_BS = query_BSD.shape[:2]
@@ -55,15 +53,11 @@ class MemoryReader(nn.Module):
         found: Candidates = self.router(query_TD)
         rows_U, bags = distinct_rows(found.index_TC)
         entry_UD = encode_entries(table_VD.to(query_TD.dtype), bank.read(rows_U), bank.pad_id)
-        match = match_entries(
-            query_TD, entry_UD, bags, found.log_prior_TC, self.temperature, sample=self.training
-        )
+        match = match_entries(query_TD, entry_UD, bags, found.log_prior_TC, self.temperature, sample=self.training)
         chosen_T = found.index_TC.gather(1, match.choice_T.unsqueeze(1)).squeeze(1)
         return MemoryRead(
             match.read_TD.unflatten(0, shape_BS),
             match.similarity_T.unflatten(0, shape_BS),
             match.diversity_T.unflatten(0, shape_BS),
-            Selection(
-                found.index_TC.unflatten(0, shape_BS), chosen_T.unflatten(0, shape_BS), query_BSD.detach()
-            ),
+            Selection(found.index_TC.unflatten(0, shape_BS), chosen_T.unflatten(0, shape_BS), query_BSD.detach()),
         )

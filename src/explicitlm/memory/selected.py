@@ -42,10 +42,7 @@ class RowQueries(NamedTuple):
         longest = int(torch.cat(sizes).max())
         parts = [_gathered(_padded(part, longest)) for part in self]
         return self._summed(
-            *(
-                torch.cat([shared[: int(size)] for shared, size in zip(part, sizes, strict=True)])
-                for part in parts
-            )
+            *(torch.cat([shared[: int(size)] for shared, size in zip(part, sizes, strict=True)]) for part in parts)
         )
 
     def most_selected(self, limit: int, first_row: int) -> tuple[Tensor, Tensor]:

@@ -117,9 +117,7 @@ class BankUpdater:
         self._pending = RowQueries(*state["pending"]) if state["pending"] else None
 
 
-def move_rows(
-    tokens_RL: Tensor, query_RD: Tensor, unit_VD: Tensor, changes: int, special_ids: Sequence[int]
-) -> Tensor:
+def move_rows(tokens_RL: Tensor, query_RD: Tensor, unit_VD: Tensor, changes: int, special_ids: Sequence[int]) -> Tensor:
     """Rows [R, L] with up to `changes` positions each given to the query's nearest tokens.
 
     Args:

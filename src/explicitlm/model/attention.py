@@ -39,9 +39,7 @@ class Attention(nn.Module):
         self.n_heads, self.n_kv_heads = config.n_heads, config.n_kv_heads
         self.head_dim = config.dim // config.n_heads
         self.dropout = config.dropout
-        self.project_qkv = nn.Linear(
-            config.dim, (config.n_heads + 2 * config.n_kv_heads) * self.head_dim, bias=False
-        )
+        self.project_qkv = nn.Linear(config.dim, (config.n_heads + 2 * config.n_kv_heads) * self.head_dim, bias=False)
         self.project_out = nn.Linear(config.dim, config.dim, bias=False)
 
     def forward(self, x_BSD: Tensor, rotary: RotaryTable) -> Tensor:

@@ -33,9 +33,7 @@ def tied_cross_entropy(h_TD: Tensor, table_VD: Tensor, targets_T: Tensor, ignore
 
 class _TiedCrossEntropy(Function):
     @staticmethod
-    def forward(
-        ctx: Any, h_TD: Tensor, table_VD: Tensor, targets_T: Tensor, ignore_id: int, with_grad: bool
-    ) -> Tensor:
+    def forward(ctx: Any, h_TD: Tensor, table_VD: Tensor, targets_T: Tensor, ignore_id: int, with_grad: bool) -> Tensor:
         dtype, device = h_TD.dtype, h_TD.device
         if torch.is_autocast_enabled(device.type):
             dtype = torch.get_autocast_dtype(device.type)
@@ -47,14 +45,14 @@ class _TiedCrossEntropy(Function):
         with torch.autocast(device.type, enabled=False):
             for start in range(0, len(h_TD), _POSITIONS_AT_ONCE):
                 part = slice(start, start + _POSITIONS_AT_ONCE)
-                h, target, weight = h_TD[part].to(dtype), targets_T[part].unsqueeze(1), weight_T[part]
+                h, target, weight = h_TD[part].to(dtype), targets_T[part].unsqueeze(1), weight_T[part].unsqueeze(1)
                 logits = (h @ table.T).float()
-                log_z = logits.logsumexp(-1)
-                total += ((log_z - logits.gather(1, target).squeeze(1)) * weight).sum()
+                right = logits.gather(1, target)
+                peak = logits.amax(1, keepdim=True)
+                z = logits.sub_(peak).exp_().sum(1, keepdim=True)  # logits holds exp(logits - peak) now
+                total += ((z.log() + peak - right) * weight).sum()
                 if with_grad:
-                    p = logits.sub_(log_z.unsqueeze(1)).exp_()
-                    p.scatter_add_(1, target, p.new_full(target.shape, -1.0))
-                    grad_logits = p.mul_(weight.unsqueeze(1)).to(dtype)
+                    grad_logits = logits.mul_(weight / z).scatter_add_(1, target, -weight).to(dtype)
                     grad_h_TD[part] = grad_logits @ table
                     grad_table_VD += grad_logits.T @ h
         ctx.save_for_backward(grad_h_TD, grad_table_VD)

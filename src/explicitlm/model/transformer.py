@@ -78,9 +78,7 @@ class ExplicitLM(nn.Module):
             loss_ce = h_BSD.new_zeros(())
         else:
             logits_BSV = None
-            loss_ce = tied_cross_entropy(
-                h_BSD.flatten(0, 1), self.embedding.weight, targets_BS.flatten(), self.pad_id
-            )
+            loss_ce = tied_cross_entropy(h_BSD.flatten(0, 1), self.embedding.weight, targets_BS.flatten(), self.pad_id)
         loss = loss_ce + self.config.similarity_coef * -similarity + self.config.diversity_coef * diversity
         return ModelOutput(
             logits_BSV=logits_BSV,
