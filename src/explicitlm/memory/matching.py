@@ -27,7 +27,7 @@ class Match(NamedTuple):
 
 
 def match_entries(
-    query_TD: Tensor, entry_UD: Tensor, bags: Bags, log_prior_TC: Tensor, temperature: float, sample: bool
+    query_TD: Tensor, entry_UD: Tensor, bags: Bags, log_prior_TC: Tensor, temperature: float, noise_TC: Tensor | None
 ) -> Match:
     """Fine matching (facts/explicitlm.md, step 5), the coarse log-probability added to the cosine.
 
@@ -39,13 +39,13 @@ def match_entries(
         bags: the C entries of each query.
         log_prior_TC: the router's scores; their gradient is what trains it.
         temperature: of the softmax.
-        sample: draw Gumbel noise g from torch's global generator (training); otherwise g = 0.
+        noise_TC: Gumbel noise g (training, see `noise`); None for g = 0.
     """
     unit_UD = F.normalize(entry_UD, dim=-1)
     cosine_TC = sampled_dot(F.normalize(query_TD, dim=-1), unit_UD, bags).float()
     logits_TC = cosine_TC + log_prior_TC.float()
-    if sample:
-        logits_TC = logits_TC + gumbel_like(logits_TC)
+    if noise_TC is not None:
+        logits_TC = logits_TC + noise_TC
     p_TC = (logits_TC / temperature).softmax(-1)
     choice_T1 = p_TC.argmax(-1, keepdim=True)
     w_TC = torch.zeros_like(p_TC).scatter_(1, choice_T1, 1.0) + (p_TC - p_TC.detach())
@@ -68,8 +68,3 @@ def mean_pair_cosine(unit_UD: Tensor, bags: Bags) -> Tensor:
     self_U = unit_UD.detach().float().square().sum(-1).round()  # 1, or 0 for an entry of padding only
     pairs_T = total_TD.square().sum(-1) - self_U[index_TC].sum(-1)
     return pairs_T / max(candidates * (candidates - 1), 1)
-
-
-def gumbel_like(x: Tensor) -> Tensor:
-    """Standard Gumbel noise: -log of a standard exponential draw."""
-    return torch.empty_like(x).exponential_().clamp_(min=1e-20).log_().neg_()

@@ -11,6 +11,7 @@ from explicitlm.memory.bags import distinct_rows
 from explicitlm.memory.bank import MemoryBank
 from explicitlm.memory.encode import encode_entries
 from explicitlm.memory.matching import match_entries
+from explicitlm.memory.noise import gumbel
 from explicitlm.memory.product_keys import Candidates, ProductKeyRouter
 
 
@@ -47,13 +48,17 @@ class MemoryReader(nn.Module):
         self.temperature = config.gumbel_temperature
         self.router = ProductKeyRouter(config.dim, config.knowledge_num, config.knowledge_dim, config.num_candidates)
 
-    def forward(self, query_BSD: Tensor, bank: MemoryBank, table_VD: Tensor) -> MemoryRead:
+    def forward(
+        self, query_BSD: Tensor, bank: MemoryBank, table_VD: Tensor, noise_BS: Tensor | None = None
+    ) -> MemoryRead:
+        """noise_BS: keys of the Gumbel noise (`noise.layer_keys`); None reads without noise."""
         shape_BS = query_BSD.shape[:2]
         query_TD = query_BSD.flatten(0, 1)
         found: Candidates = self.router(query_TD)
         rows_U, bags = distinct_rows(found.index_TC)
         entry_UD = encode_entries(table_VD.to(query_TD.dtype), bank.read(rows_U), bank.pad_id)
-        match = match_entries(query_TD, entry_UD, bags, found.log_prior_TC, self.temperature, sample=self.training)
+        noise_TC = None if noise_BS is None else gumbel(noise_BS.flatten(), found.index_TC.shape[1])
+        match = match_entries(query_TD, entry_UD, bags, found.log_prior_TC, self.temperature, noise_TC)
         chosen_T = found.index_TC.gather(1, match.choice_T.unsqueeze(1)).squeeze(1)
         return MemoryRead(
             match.read_TD.unflatten(0, shape_BS),

@@ -30,11 +30,11 @@ class MemoryLayer(nn.Module):
         self.fusion = GatedBlock(2 * config.dim, config.dim, config.dim, config.dropout)
 
     def forward(
-        self, x_BSD: Tensor, rotary: RotaryTable, bank: MemoryBank, table_VD: Tensor
+        self, x_BSD: Tensor, rotary: RotaryTable, bank: MemoryBank, table_VD: Tensor, noise_BS: Tensor | None = None
     ) -> tuple[Tensor, MemoryRead]:
         a_BSD = self.attention(self.attention_norm(x_BSD), rotary)
         q_BSD = self.query_norm(a_BSD)
-        found: MemoryRead = self.memory(q_BSD, bank, table_VD)
+        found: MemoryRead = self.memory(q_BSD, bank, table_VD, noise_BS)
         z_BSE = torch.cat([q_BSD, found.read_BSD.to(q_BSD.dtype)], dim=-1)
         return x_BSD + a_BSD + self.fusion(z_BSE), found
 

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from explicitlm.config import TrainConfig
 from explicitlm.memory.bank import MemoryBank
+from explicitlm.memory.noise import layer_keys
 from explicitlm.memory.read import MemoryRead
 from explicitlm.model.attention import RotaryTable
 from explicitlm.model.initialise import initialise
@@ -56,20 +57,27 @@ class ExplicitLM(nn.Module):
             for block in self.layers:
                 block.compile()
 
-    def forward(self, ids_BS: Tensor, targets_BS: Tensor | None = None) -> ModelOutput:
+    def forward(self, ids_BS: Tensor, targets_BS: Tensor | None = None, noise_B: Tensor | None = None) -> ModelOutput:
         """Logits of every next token, or the losses against `targets_BS`.
 
         Args:
             ids_BS: int64 token ids, S at most `max_seq_len`, padding at the end of a sequence.
             targets_BS: the ids one position later; `pad_id` is no target.
+            noise_B: a key for each sequence's Gumbel noise in training (int64; equal keys, equal noise);
+                without it the keys come from torch's global generator.
         """
+        if self.training and noise_B is None:
+            noise_B = torch.randint(2**62, ids_BS.shape[:1], device=ids_BS.device)
         x_BSD = self.embedding(ids_BS)
         reads: list[MemoryRead] = []
-        for layer in self.layers:
+        for number, layer in enumerate(self.layers):
             if self.bank is None:
                 x_BSD = self._run(layer, x_BSD, self.rotary)
             else:
-                x_BSD, read = self._run(layer, x_BSD, self.rotary, self.bank, self.embedding.weight)
+                noise_BS = (
+                    layer_keys(noise_B, number, ids_BS.shape[1]) if self.training and noise_B is not None else None
+                )
+                x_BSD, read = self._run(layer, x_BSD, self.rotary, self.bank, self.embedding.weight, noise_BS)
                 reads.append(read)
         h_BSD = self.norm(x_BSD)
         similarity, diversity = self._memory_terms(reads, ids_BS)
