@@ -34,13 +34,9 @@ def read_array(path: Path, what: str) -> NDArray[Any]:
     except DataError:
         raise
     except Exception as error:  # each format's reader has errors of its own
-        raise DataError(
-            f"{what}: {file} cannot be read ({error})", f"write it again as {SUFFIXES[0]}"
-        ) from None
+        raise DataError(f"{what}: {file} cannot be read ({error})", f"write it again as {SUFFIXES[0]}") from None
     if not isinstance(value, np.ndarray):
-        raise DataError(
-            f"{what}: {file} holds {type(value).__name__}, not one tensor", "save the tensor alone"
-        )
+        raise DataError(f"{what}: {file} holds {type(value).__name__}, not one tensor", "save the tensor alone")
     return value
 
 

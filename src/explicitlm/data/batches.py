@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from explicitlm.data.hashing import permutation
+from explicitlm.data.hashing import permutation, splitmix64
 from explicitlm.errors import DataError
 
 
@@ -35,14 +35,16 @@ class Windows:
     def __len__(self) -> int:
         return -(-(self.tokens_T.size - 1) // self.length)
 
-    def batch(self, sequences_B: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Ids [B, S + 1] of some sequences."""
+    def batch(self, sequences_B: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Inputs and targets, both [B, S]; where a target is padding its input is too."""
         ids_BS1 = np.full((len(sequences_B), self.length + 1), self.pad_id, dtype=np.int64)
         for row, sequence in enumerate(sequences_B):
             start = int(sequence) * self.length
             piece = self.tokens_T[start : start + self.length + 1]
             ids_BS1[row, : len(piece)] = piece
-        return ids_BS1
+        inputs_BS, targets_BS = ids_BS1[:, :-1].copy(), ids_BS1[:, 1:].copy()
+        inputs_BS[targets_BS == self.pad_id] = self.pad_id  # no loss term counts a position without target
+        return inputs_BS, targets_BS
 
     def targets(self, sequences_B: NDArray[np.int64]) -> int:
         """How many targets of some sequences are not padding."""
@@ -116,16 +118,21 @@ class BatchPlan:
         start = step * self.window
         return self._ids(start, start + self._size(step))
 
-    def positions(self, step: int, micro: int, rank: int) -> NDArray[np.int64]:
+    def noise_keys(self, step: int, micro: int, rank: int) -> NDArray[np.int64]:
+        """A key [B] for each sequence's noise: another one in every epoch, the same on any split of the batch."""
+        start = splitmix64(np.uint64(self.seed))
+        return splitmix64(self._positions(step, micro, rank).astype(np.uint64) ^ start).view(np.int64)
+
+    def ids(self, step: int, micro: int, rank: int) -> NDArray[np.int64]:
+        """Sequences [B] that one process takes in one micro-batch."""
+        places = self._positions(step, micro, rank)
+        return self._ids(int(places[0]), int(places[-1]) + 1)
+
+    def _positions(self, step: int, micro: int, rank: int) -> NDArray[np.int64]:
         """Places in the run's order that one process takes in one micro-batch."""
         start = step * self.window + micro * self.micro_batch
         stop = min(start + self.micro_batch, step * self.window + self._size(step))
         return np.array_split(np.arange(start, stop), self.world_size)[rank]
-
-    def ids(self, step: int, micro: int, rank: int) -> NDArray[np.int64]:
-        """Sequences [B] that one process takes in one micro-batch."""
-        places = self.positions(step, micro, rank)
-        return self._ids(int(places[0]), int(places[-1]) + 1)
 
     def _size(self, step: int) -> int:
         return min(self.window, self.total - step * self.window)

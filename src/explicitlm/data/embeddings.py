@@ -24,13 +24,9 @@ def read_embeddings(path: Path, vocab_size: int, dim: int) -> NDArray[np.float32
     if values.shape != (vocab_size, dim):
         shape = list(values.shape)
         hint = f"set vocab_size={shape[0]} and dim={shape[1]}" if len(shape) == 2 else "save a [V, D] array"
-        raise DataError(
-            f"pretrained embeddings in {path} have shape {shape}, not [{vocab_size}, {dim}]", hint
-        )
+        raise DataError(f"pretrained embeddings in {path} have shape {shape}, not [{vocab_size}, {dim}]", hint)
     if not np.issubdtype(values.dtype, np.floating) or not np.isfinite(values).all():
-        raise DataError(
-            f"pretrained embeddings in {path} are not finite numbers", "write them again as float32"
-        )
+        raise DataError(f"pretrained embeddings in {path} are not finite numbers", "write them again as float32")
     return values.astype(np.float32)
 
 
@@ -43,9 +39,7 @@ def find_tokenizer(*folders: Path | None) -> Path | None:
         DataError: two folders bring different ones.
     """
     found = [
-        folder / TOKENIZER_NAME
-        for folder in folders
-        if folder is not None and (folder / TOKENIZER_NAME).is_file()
+        folder / TOKENIZER_NAME for folder in folders if folder is not None and (folder / TOKENIZER_NAME).is_file()
     ]
     if len({path.read_bytes() for path in found}) > 1:
         raise DataError(

@@ -144,11 +144,7 @@ def read_cache(path: Path, shape_NL: tuple[int, int], vocab_size: int) -> Knowle
     values = read_array(path, "the knowledge cache")
     if values.shape != shape_NL:
         shape = list(values.shape)
-        hint = (
-            f"set knowledge_num={shape[0]} and knowledge_length={shape[1]}"
-            if len(shape) == 2
-            else "save [N, L]"
-        )
+        hint = f"set knowledge_num={shape[0]} and knowledge_length={shape[1]}" if len(shape) == 2 else "save [N, L]"
         raise DataError(
             f"the knowledge cache in {path} has shape {shape}, the bank is {list(shape_NL)}",
             f"{hint}, or remove the cache so that the bank is made from the knowledge base",

@@ -27,9 +27,7 @@ def find_files(path: Path, suffixes: Sequence[str], what: str) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.exists():
-        raise DataError(
-            f"{what} is missing: {path} does not exist", "dvc checkout, or explicitlm sample-data"
-        )
+        raise DataError(f"{what} is missing: {path} does not exist", "dvc checkout, or explicitlm sample-data")
     files = [
         file
         for file in path.rglob("*")

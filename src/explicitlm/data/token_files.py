@@ -66,9 +66,7 @@ def prepare_tokens(
             _make(folder, texts(), tokenizer)
             found = _open(folder)
             if found is None:
-                raise DataError(
-                    f"the token file in {folder} cannot be read back", "check the disk, then again"
-                )
+                raise DataError(f"the token file in {folder} cannot be read back", "check the disk, then again")
             say(f"tokenised {found.documents:,} documents into {found.tokens_T.size:,} tokens ({folder})")
     return found
 
@@ -99,9 +97,7 @@ def _make(folder: Path, texts: Iterable[str], tokenizer: TextTokenizer) -> None:
             file.flush()
             os.fsync(file.fileno())
         if not documents:
-            raise DataError(
-                "the data holds no document with text", 'each line is {"text": "..."} with some text'
-            )
+            raise DataError("the data holds no document with text", 'each line is {"text": "..."} with some text')
         meta = {"documents": documents, "tokens": tokens, "sha256": sha.hexdigest()}
         (temporary / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
         temporary.replace(folder)

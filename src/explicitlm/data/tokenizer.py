@@ -42,9 +42,7 @@ class TextTokenizer:
         try:
             self._inner = Tokenizer.from_str(serialised)
         except Exception as error:  # the library raises bare Exception
-            raise DataError(
-                f"{source} is no tokenizer ({error})", "give a tokenizer.json of `tokenizers`"
-            ) from None
+            raise DataError(f"{source} is no tokenizer ({error})", "give a tokenizer.json of `tokenizers`") from None
         self._inner.encode_special_tokens = True
         self.serialised = serialised
         self.pad_id, self.start_id, self.end_id, self.unknown_id = (

@@ -1,0 +1,143 @@
+"""A whole training, from options to checkpoint: puts the parts together and answers for every way to end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+
+from explicitlm.config import TrainConfig
+from explicitlm.errors import ExplicitLMError
+from explicitlm.files import write_json
+from explicitlm.model import ExplicitLM
+from explicitlm.tracking.local import MetricsWriter
+from explicitlm.tracking.sdk import State
+from explicitlm.tracking.swanlab import Tracker, start_tracker
+from explicitlm.training import checkpoint, reports
+from explicitlm.training.determinism import seed_noise, set_up
+from explicitlm.training.digest import NAME as DIGESTS
+from explicitlm.training.digest import DigestChain
+from explicitlm.training.group import Group
+from explicitlm.training.inputs import InputWatch
+from explicitlm.training.loop import Trainer
+from explicitlm.training.materials import Materials, gather
+from explicitlm.training.observers import Observers
+from explicitlm.training.places import WORK_DIR, Places
+from explicitlm.training.progress import Display
+from explicitlm.training.state import Identity, StateStore
+from explicitlm.training.stop import Interrupted, Stop
+
+
+def run(config: TrainConfig, places: Places) -> int:
+    """Trains and returns the process's exit code: 0, or 128 + signal after an interruption.
+
+    Raises:
+        ExplicitLMError: anything a user can mend; its exit code and message are the caller's to give.
+    """
+    rank = int(os.environ.get("RANK", "0"))
+    status = reports.StatusFile(places.run_dir, speaks=rank == 0)
+    stop = Stop()
+    stop.install()
+    session = Session(config, places, stop, rank)
+    try:
+        status.write("running", None)
+        session.train()
+    except Interrupted as signal:
+        session.finish("aborted", f"interrupted by {signal.name}")
+        status.write("interrupted", signal.exit_code, signal=signal.name)
+        session.display.say(f"interrupted by {signal.name}; the same command with --resume continues")
+        return signal.exit_code
+    except BaseException as error:
+        session.finish("crashed", str(error) or type(error).__name__)
+        code = error.exit_code if isinstance(error, ExplicitLMError) else 1
+        status.write("failed", code, error=str(error) or type(error).__name__)
+        raise
+    session.finish("success", None)
+    status.write("done", 0)
+    return 0
+
+
+class Session:
+    """The parts of one training, made in the order in which they can fail."""
+
+    def __init__(self, config: TrainConfig, places: Places, stop: Stop, rank: int) -> None:
+        self._config, self._places, self._stop, self._rank = config, places, stop, rank
+        self.display = Display(speaks=rank == 0)
+        self._tracker: Tracker | None = None
+        self._watch = InputWatch() if rank == 0 else None
+
+    def train(self) -> None:
+        """From reading the data to writing the checkpoint and metrics.json."""
+        config, places = self._config, self._places
+        set_up(config.seed, self._rank)
+        materials = gather(config, places, self.display.say)
+        accelerator = self._accelerator()
+        group = Group()
+        identity = Identity(checkpoint.weight_settings(config), materials.digest, group.size)
+        states = StateStore(places.states, places.metrics_dir, identity, group, self.display.say)
+        origin = hashlib.sha256(json.dumps([identity.settings, identity.data]).encode()).hexdigest()
+        digests = DigestChain(places.metrics_dir / DIGESTS, origin, group)
+        model = self._model(materials)
+        seed_noise(config.seed, self._rank)
+        if group.rank == 0:
+            write_json(places.run_dir / "environment.json", reports.environment(config, group.size, accelerator.device))
+        if not places.resume:
+            states.begin()
+        writer = MetricsWriter(places.metrics_dir) if group.rank == 0 and not places.resume else None
+        observers = Observers(self.display)
+        trainer = Trainer(config, materials, model, accelerator, group, self._stop, states, digests, observers)
+        if places.resume:
+            trainer.resume()
+            writer = MetricsWriter(places.metrics_dir, trainer.step) if group.rank == 0 else None
+        self._start_tracker()
+        observers.connect(writer, self._tracker)
+        self._stop.deferred = True
+        metrics = trainer.run()
+        if group.rank == 0 and writer:
+            checkpoint.save(places.out_dir, accelerator.unwrap_model(model), materials.tokenizer)
+            writer.summary(metrics)
+            self.display.say(f"done: {places.out_dir}, {metrics['steps']:,} steps, val_loss {metrics['val_loss']:.4f}")
+        group.barrier()
+
+    def finish(self, state: State, error: str | None) -> None:
+        """Closes the display and the tracker and writes what is known of the run; safe at any moment."""
+        self.display.stop()
+        if self._tracker:
+            self._tracker.finish(state, error)
+            write_json(self._places.run_dir / "tracker.json", self._tracker.info())
+        if self._watch:
+            own = (self._places.out_dir, self._places.metrics_dir, self._places.run_dir, WORK_DIR)
+            write_json(self._places.run_dir / "inputs.json", self._watch.files(Path.cwd(), own))
+
+    def _accelerator(self) -> Accelerator:
+        """Devices and processes as `accelerate launch` or its configuration says; CPU where there is no GPU."""
+        # The bank is a buffer and equal on all ranks: broadcasting it before each forward would cost 32 MiB.
+        handler = DistributedDataParallelKwargs(broadcast_buffers=False)
+        return Accelerator(
+            cpu=not torch.cuda.is_available(),
+            mixed_precision=self._config.mixed_precision,
+            kwargs_handlers=[handler],
+        )
+
+    def _model(self, materials: Materials) -> ExplicitLM:
+        """The model with its bank filled: facts first, so that they are the frozen rows."""
+        model = ExplicitLM(self._config, materials.tokenizer.pad_id)
+        if model.bank is not None and materials.knowledge is not None:
+            model.bank.load(torch.from_numpy(materials.knowledge.rows_NL.astype("int32")))
+        if materials.embeddings_VD is not None:
+            checkpoint.load_embeddings(model, torch.from_numpy(materials.embeddings_VD))
+        return model
+
+    def _start_tracker(self) -> None:
+        """SwanLab if it is asked for, on the first process only."""
+        if self._rank == 0:
+            places = self._places
+            self._tracker = start_tracker(
+                self._config, places.run_id or "local", places.description, places.run_dir, places.resume
+            )
+            write_json(places.run_dir / "tracker.json", self._tracker.info())
