@@ -36,9 +36,7 @@ def test_rows_have_the_step_first_and_numbers_read_back_exactly(tmp_path: Path) 
 
 
 @given(st.lists(st.floats(), min_size=1, max_size=5))
-def test_every_float_survives_the_file(
-    tmp_path_factory: pytest.TempPathFactory, numbers: list[float]
-) -> None:
+def test_every_float_survives_the_file(tmp_path_factory: pytest.TempPathFactory, numbers: list[float]) -> None:
     folder = tmp_path_factory.mktemp("floats")
     with MetricsWriter(folder) as writer:
         for step, number in enumerate(numbers):
