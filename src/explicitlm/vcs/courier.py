@@ -34,7 +34,7 @@ class Courier:
         """Hashes of the objects that the cache lacks; a folder's list, when missing, stands for its files."""
         if not self._object(pointer.md5).exists():
             return [pointer.md5]
-        return [md5 for md5 in self._parts(pointer) if not self._object(md5).exists()]
+        return [md5 for md5 in self.parts(pointer) if not self._object(md5).exists()]
 
     def fetch(self, path: str, pointer: Pointer) -> None:
         """Brings one version from the remote into the cache.
@@ -99,7 +99,7 @@ class Courier:
     def _object(self, md5: str) -> Path:
         return self._cache / "files/md5" / md5[:2] / md5[2:]
 
-    def _parts(self, pointer: Pointer) -> list[str]:
+    def parts(self, pointer: Pointer) -> list[str]:
         """Hashes of a folder's files, from its list in the cache."""
         if not pointer.md5.endswith(".dir"):
             return []
@@ -107,7 +107,7 @@ class Courier:
         return sorted({str(entry["md5"]) for entry in entries})
 
     def _lost(self, pointers: Mapping[str, Pointer]) -> list[str]:
-        needed = {md5 for pointer in pointers.values() for md5 in (pointer.md5, *self._parts(pointer))}
+        needed = {md5 for pointer in pointers.values() for md5 in (pointer.md5, *self.parts(pointer))}
         return sorted(needed - set(self._store().oids_exist(sorted(needed), jobs=16)))
 
     def _forget(self, lists: list[str]) -> None:

@@ -1,0 +1,87 @@
+"""Watching a training process: every line kept, signals passed on, the true exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+WORKER = """
+import signal, sys, time
+def save(number, frame):
+    print("saved on", signal.Signals(number).name, flush=True)
+    sys.exit(128 + number)
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    signal.signal(number, save)
+print("ready", flush=True)
+time.sleep(60)
+"""
+WATCHER = """
+import json, os, sys
+from pathlib import Path
+from explicitlm.pipeline.supervise import run_logged
+outcome = run_logged(sys.argv[2:], Path(sys.argv[1]), os.environ, "worker.py", append=False)
+print("OUTCOME", json.dumps(vars(outcome)))
+"""
+
+
+def watch(log: Path, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", WATCHER, str(log), *words],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def test_output_goes_to_terminal_and_log_and_the_exit_code_is_kept(tmp_path: Path) -> None:
+    log = tmp_path / "logs/exp.log"
+    done = watch(log, "bash", "-c", "echo one; echo 错误 >&2; exit 7")
+    out, _ = done.communicate(timeout=60)
+    assert log.read_text() == "one\n错误\n"
+    assert "one" in out and '"exit_code": 7' in out and '"signal": null' in out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_reaches_the_worker_behind_a_launcher(tmp_path: Path, number: signal.Signals) -> None:
+    """As under `accelerate launch`: a launcher that would die of the signal must not leave the worker alone."""
+    worker, log = tmp_path / "worker.py", tmp_path / "exp.log"
+    worker.write_text(WORKER)
+    process = watch(log, "bash", "-c", f"{sys.executable} {worker}; echo launcher saw $?")
+    assert process.stdout is not None
+    while "ready" not in process.stdout.readline():
+        pass
+    os.killpg(process.pid, number)  # what the terminal does on Ctrl-C
+    out, _ = process.communicate(timeout=60)
+    assert f"saved on {number.name}" in log.read_text()
+    assert f"launcher saw {128 + number}" in out
+    assert f'"signal": "{number.name}"' in out
+
+
+def test_a_second_signal_ends_a_worker_that_hangs(tmp_path: Path) -> None:
+    worker, log = tmp_path / "worker.py", tmp_path / "exp.log"
+    worker.write_text(WORKER.replace("sys.exit(128 + number)", "time.sleep(60)"))
+    process = watch(log, sys.executable, str(worker))
+    assert process.stdout is not None
+    while "ready" not in process.stdout.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    while "saved on" not in process.stdout.readline():
+        pass
+    killer = threading.Timer(0, process.send_signal, [signal.SIGINT])
+    killer.start()
+    out, _ = process.communicate(timeout=60)
+    assert '"exit_code": -9' in out
+
+
+def test_an_unwritable_log_stops_it_before_anything_runs(tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    done = watch(Path("/proc/nowhere/exp.log"), "touch", str(mark))
+    done.communicate(timeout=60)
+    assert done.returncode != 0
+    time.sleep(0.1)
+    assert not mark.exists()
