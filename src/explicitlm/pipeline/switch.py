@@ -46,7 +46,7 @@ def _is_whole(project: Project, item: Wanted, stamps: Stamps) -> bool:
     if project.isolated:
         # DVC has just laid this tree out from its cache; it leaves out what the cache lacks.
         return fits(listing, pointer)
-    if not Dvc(project.tree).modified(item.dataset.pointer):
+    if not Dvc(project.tree).modified(path):
         stamps.confirm(path, pointer, listing)
         return True
     if listing.nfiles == 0:

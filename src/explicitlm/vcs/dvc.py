@@ -73,7 +73,7 @@ class Dvc:
         self._run("add", *targets)
 
     def modified(self, target: str) -> bool:
-        """Whether the data in the folder is not what its .dvc file says (a missing folder is not modified)."""
+        """Whether data (named by its own path, not by its .dvc file) is not what its .dvc file says."""
         report = json.loads(self._run("data", "status", "--json", target) or "{}")
         uncommitted = report.get("uncommitted", {})
         return any(uncommitted.get(kind) for kind in ("added", "modified", "deleted", "renamed", "unknown"))

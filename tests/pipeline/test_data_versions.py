@@ -1,0 +1,242 @@
+"""Which version of each dataset a run uses, and bringing it: the rules of design.md, on real git and DVC."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from explicitlm.errors import DataError
+from explicitlm.pipeline.data_versions import Wanted, resolve
+from explicitlm.pipeline.switch import bring, check_untouched
+from explicitlm.project import DATASETS, Project
+from explicitlm.vcs.courier import courier
+
+CURRENT = {dataset.param: "" for dataset in DATASETS}
+
+
+@pytest.fixture
+def box(project, monkeypatch):
+    """The project, with this process in its environment."""
+    for key, value in project.env.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.chdir(project.root)
+    return project
+
+
+def places(box) -> Project:
+    return Project(box.root, box.root)
+
+
+def sync(box, pins: dict[str, str] | None = None, **revisions: str) -> list[str]:
+    """What sync_data does with the data; gives its lines."""
+    said: list[str] = []
+    wanted = resolve(places(box), {**CURRENT, **revisions}, pins)
+    bring(places(box), wanted, check_untouched(places(box), wanted), said.append)
+    return said
+
+
+def versions(box, **revisions: str) -> dict[str, Wanted]:
+    return {item.dataset.folder: item for item in resolve(places(box), {**CURRENT, **revisions})}
+
+
+def documents(box, folder: str = "database") -> int:
+    return len((box.root / f"data/{folder}/text.jsonl").read_text().splitlines())
+
+
+def older(box) -> str:
+    return box.git("rev-parse", "HEAD~1")
+
+
+def add_data(box, text: str = '{"text": "mine"}\n') -> None:
+    """The user's own new version: edited and `dvc add`ed."""
+    path = box.root / "data/database/text.jsonl"
+    path.unlink()  # DVC's links are read-only
+    path.write_text(text)
+    box.dvc("add", "-q", "data/database")
+
+
+def test_current_data_is_skipped_with_the_guides_words(box) -> None:
+    head = box.git("rev-parse", "HEAD")
+    assert f"database: unchanged ({head[:8]}), skipped" in sync(box)
+    assert "embeddings: not used" in sync(box)
+
+
+def test_nothing_to_do_starts_no_dvc_at_all(box) -> None:
+    sync(box)
+    shutil.move(box.root / ".dvc/cache", box.root / ".dvc/elsewhere")  # DVC would fail now
+    assert len(sync(box)) == 5
+
+
+@pytest.mark.parametrize("name", ["commit", "short", "branch", "tag"])
+def test_any_revision_brings_the_older_version(box, name: str) -> None:
+    old = older(box)
+    box.git("branch", "old-data", old)
+    box.git("tag", "snapshot-1", old)
+    revision = {"commit": old, "short": old[:8], "branch": "old-data", "tag": "snapshot-1"}[name]
+    said = sync(box, dataset=revision)
+    assert documents(box) == 48
+    assert documents(box) != 96 and len([line for line in said if "->" in line]) == 1
+    assert versions(box, dataset=revision)["database"].version.commit == old
+    assert any("benchmarks: unchanged" in line for line in said)
+
+
+def test_equal_content_under_another_commit_is_skipped(box) -> None:
+    (box.root / "notes.txt").write_text("no data")
+    box.commit("no data changed", "notes.txt")
+    assert any("database: unchanged" in line for line in sync(box, dataset=box.git("rev-parse", "HEAD")))
+
+
+def test_a_leftover_of_a_pin_goes_back(box) -> None:
+    sync(box, dataset=older(box))
+    assert box.git("status", "--porcelain") == "M data/database.dvc"
+    said = sync(box)
+    assert documents(box) == 96 and box.git("status", "--porcelain") == ""
+    assert any("database:" in line and "->" in line for line in said)
+
+
+def test_uncommitted_data_is_used_as_it_is(box) -> None:
+    add_data(box)
+    found = versions(box)["database"]
+    assert found.version.uncommitted and found.version.commit is None
+    sync(box)
+    assert documents(box) == 1
+
+
+def test_uncommitted_data_stays_the_users_after_an_experiment_held_it(box) -> None:
+    """An experiment's commit and tag also hold data that the user never committed: that makes it no leftover."""
+    add_data(box)
+    box.git("stash", "store", box.git("stash", "create"))
+    box.git("update-ref", f"refs/exps/aa/{'b' * 38}/exp_x", box.git("rev-parse", "stash@{0}"))
+    box.git("tag", "exp_x", box.git("rev-parse", "stash@{0}"))
+    assert versions(box)["database"].version.uncommitted
+
+
+def test_a_pin_on_a_tag_only_version_is_a_leftover_afterwards(box) -> None:
+    head = box.git("rev-parse", "HEAD")
+    add_data(box)
+    box.commit("elsewhere", "data/database.dvc")
+    box.git("tag", "exp_y")
+    box.git("reset", "-q", "--hard", head)
+    box.dvc("checkout", "-q", "--force", "data/database.dvc")
+    sync(box, dataset="exp_y")
+    pinned = versions(box, dataset="exp_y")["database"].target.md5
+    sync(box, pins={"dataset": pinned})
+    assert documents(box) == 96
+
+
+def test_a_pin_over_uncommitted_data_is_refused(box) -> None:
+    add_data(box)
+    before = box.snapshot()
+    with pytest.raises(DataError) as caught:
+        sync(box, dataset=older(box))
+    assert "uncommitted version" in caught.value.cause and "git commit" in caught.value.hint
+    assert box.snapshot() == before and documents(box) == 1
+
+
+def test_data_changed_without_dvc_add_is_refused(box) -> None:
+    sync(box)
+    path = box.root / "data/database/text.jsonl"
+    path.unlink()
+    path.write_text("edited\n")
+    for revisions in ({}, {"dataset": older(box)}):
+        with pytest.raises(DataError) as caught:
+            sync(box, **revisions)
+        assert "changed without dvc add" in caught.value.cause and "dvc add data/database" in caught.value.hint
+    assert path.read_text() == "edited\n"
+
+
+def test_data_without_a_version_is_refused(box) -> None:
+    (box.root / "data/embeddings").mkdir()
+    (box.root / "data/embeddings/vectors").write_text("mine")
+    with pytest.raises(DataError, match=r"data/embeddings has no version"):
+        sync(box)
+
+
+def test_a_deleted_folder_comes_back(box) -> None:
+    sync(box)
+    shutil.rmtree(box.root / "data/database")
+    assert any("brought from the cache" in line for line in sync(box))
+    assert documents(box) == 96
+
+
+@pytest.mark.parametrize(
+    ("revisions", "cause"),
+    [
+        ({"dataset": "no-such-thing"}, "'no-such-thing' is no revision that git knows"),
+        ({"dataset": "--all"}, "is no revision that git knows"),
+        ({"embedding": "HEAD"}, "data/embeddings.dvc did not exist at HEAD"),
+    ],
+)
+def test_revisions_that_name_nothing(box, revisions: dict[str, str], cause: str) -> None:
+    before = box.snapshot()
+    with pytest.raises(DataError, match=cause):
+        sync(box, **revisions)
+    assert box.snapshot() == before
+
+
+def test_missing_and_broken_pointers_are_named(box) -> None:
+    pointer = box.root / "data/database.dvc"
+    pointer.write_text("<<<<<<< HEAD\n")
+    with pytest.raises(DataError, match=r"data/database.dvc is broken"):
+        sync(box)
+    pointer.unlink()
+    with pytest.raises(DataError, match=r"data/database.dvc is missing \(HEAD has it\)"):
+        sync(box)
+    box.git("rm", "-q", "--cached", "data/database.dvc")
+    box.git("commit", "-qm", "no data")
+    with pytest.raises(DataError, match=r"training needs data/database"):
+        sync(box)
+
+
+def test_data_that_is_nowhere_leaves_the_old_version(box) -> None:
+    sync(box)
+    md5 = versions(box, dataset=older(box))["database"].target.md5
+    (box.root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).unlink()
+    before = box.snapshot()
+    with pytest.raises(DataError, match="neither in the cache nor on remote local"):
+        sync(box, dataset=older(box))
+    assert box.snapshot() == before and documents(box) == 96
+    assert any("database: unchanged" in line for line in sync(box))
+
+
+def test_missing_objects_come_from_the_remote(box) -> None:
+    with courier(box.root) as messenger:
+        messenger.push({"data/database": versions(box, dataset=older(box))["database"].target})
+    shutil.rmtree(box.root / ".dvc/cache")
+    sync(box, dataset=older(box))
+    assert documents(box) == 48
+
+
+SWITCH = """
+import sys
+from pathlib import Path
+from explicitlm.pipeline.data_versions import resolve
+from explicitlm.pipeline.switch import bring, check_untouched
+from explicitlm.project import DATASETS, Project
+project = Project(Path.cwd(), Path.cwd())
+wanted = resolve(project, {item.param: "" for item in DATASETS} | {"dataset": sys.argv[1]})
+whole = check_untouched(project, wanted)
+print("switching", flush=True)
+bring(project, wanted, whole, print)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("moment", [0.05, 0.4, 0.9])
+def test_a_switch_that_dies_is_old_or_new_and_can_be_repeated(box, number: signal.Signals, moment: float) -> None:
+    sync(box)
+    process = subprocess.Popen([sys.executable, "-c", SWITCH, older(box)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline()
+    try:
+        process.wait(timeout=moment)
+    except subprocess.TimeoutExpired:
+        process.send_signal(number)
+    process.wait(timeout=60)
+    sync(box, dataset=older(box))
+    assert documents(box) == 48
+    sync(box)
+    assert documents(box) == 96 and box.git("status", "--porcelain") == ""
