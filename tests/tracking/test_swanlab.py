@@ -99,7 +99,7 @@ def test_offline_run_reaches_its_planned_url_later(
     server = serve()
     ended = trainee(tmp_path, STEPS, "success", server.url, OFFLINE, "swanlab_workspace=tester").wait()
     info = ended.info
-    assert ended.code == 7 and info["status"] == "planned"
+    assert ended.code == 7 and info["status"] == "planned" and not info["rng_moved"]
     assert re.fullmatch(r"exp_003-\d{8}-\d{6}", info["id"])
     assert info["url"] == f"{server.url}/@tester/ExplicitLM/runs/{info['id']}"
     assert ended.events["started"]["url"] == info["url"]
@@ -122,7 +122,7 @@ def test_online_run_is_synced_and_tells_no_secret(
     ended = trainee(tmp_path, STEPS, "success", server.url).wait()
     assert ended.code == 7
     assert ended.events["started"]["status"] == "online"
-    assert ended.info["status"] == "synced"
+    assert ended.info["status"] == "synced" and not ended.info["rng_moved"]
     assert ended.info["url"] == f"{server.url}/@tester/ExplicitLM/runs/{ended.info['id']}"
     run = server.run()
     assert run["state"] == "FINISHED" and run["head"]["name"] == "exp_003"
@@ -203,6 +203,7 @@ def test_no_fault_of_the_server_reaches_the_training(storm: dict[str, Any], name
     ended = storm[name]
     assert ended.code == 7 and "Traceback" not in ended.output
     assert ended.info["status"] == FAULTS[name][1]
+    assert not ended.info["rng_moved"], "the digest chain would tell a tracked run from an untracked one"
     assert ended.events["started"]["seconds"] < START_SECONDS + 10  # 10 s: nine processes on two cores
     assert ended.events["logged"]["seconds"] < 1
     assert ended.info["seconds"] < FINISH_SECONDS["aborted"] + 5

@@ -8,6 +8,7 @@ Prints one JSON object a line: after the start, after logging, at the end.
 from __future__ import annotations
 
 import json
+import random
 import signal
 import sys
 import time
@@ -26,6 +27,8 @@ def main() -> int:
     folder, steps, end = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     options = dict(pair.split("=", 1) for pair in sys.argv[4:])
     config = parse_train_config({"use_swanlab": True, **options}, "the command line")
+    random.seed(1)
+    before = random.getstate()
     clock = time.monotonic()
     tracker = start_tracker(config, "exp_003", "a note, 一句话 🙂", folder, resume=end == "resume")
     say(event="started", seconds=time.monotonic() - clock, **tracker.info())
@@ -45,7 +48,8 @@ def main() -> int:
         signal.pause()
     clock = time.monotonic()
     tracker.finish("aborted" if end == "aborted" else "success")
-    say(event="finished", seconds=time.monotonic() - clock, **tracker.info())
+    seconds = time.monotonic() - clock
+    say(event="finished", seconds=seconds, rng_moved=random.getstate() != before, **tracker.info())
     return 7  # an exit code of its own: nothing may change it
 
 

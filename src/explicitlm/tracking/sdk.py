@@ -7,6 +7,9 @@ What is private in the SDK is asked for by name and done without when it is not 
 from __future__ import annotations
 
 import atexit
+import colorsys
+import hashlib
+import random
 import sys
 import time
 import urllib.error
@@ -59,12 +62,15 @@ def account() -> tuple[str, str | None]:
     Raises:
         UnavailableError: the SDK is absent or cannot read its settings.
     """
+    generator = random.getstate()
     try:
         import swanlab
 
         settings = swanlab.Settings()
     except Exception as error:  # a broken installation or settings file must not end a training
         raise UnavailableError(_reason(error)) from None
+    finally:
+        random.setstate(generator)  # rich, which it brings, draws a number when it is imported first
     return settings.web_host, settings.project.workspace
 
 
@@ -93,6 +99,7 @@ def open_run(plan: Plan, mode: Mode) -> Any:
             id=plan.id,
             resume="allow",  # the SDK refuses an id of our own with any other value
             name=plan.name[:512],
+            color=_color(plan.id),
             description=plan.description[:1024] or None,
             project=plan.project,
             workspace=plan.workspace,
@@ -106,7 +113,18 @@ def open_run(plan: Plan, mode: Mode) -> Any:
         raise UnavailableError(_reason(error, secret)) from None
     sys.excepthook = excepthook
     atexit.unregister(getattr(run, "_handle_atexit", open_run))
+    retry = getattr(getattr(getattr(run, "_core", None), "_transport", None), "_retry", None)
+    if retry is not None and hasattr(retry, "_rng"):
+        retry._rng = random.Random().uniform
     return run
+
+
+def _color(run_id: str) -> str:
+    """A colour for the run. Left to the SDK it would draw from Python's global generator, as its retries do:
+    the training's digest chain would then tell a tracked run from an untracked one.
+    """
+    hue = hashlib.sha256(run_id.encode()).digest()[0] / 256
+    return "#" + "".join(f"{round(255 * part):02x}" for part in colorsys.hls_to_rgb(hue, 0.5, 0.5))
 
 
 def _must_be_reachable(settings: Any) -> None:
