@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from explicitlm.errors import TrainingError
 from explicitlm.training.determinism import rng_state
 from explicitlm.training.group import Group
 
@@ -29,13 +30,14 @@ class DigestChain:
 
     Args:
         path: the file; only the first process writes it.
-        origin: digest of configuration and data, the chain's first link.
+        data: digest of the data, from which the batches' hash starts.
+        settings: text of the configuration, with which the chain starts.
         group: of the run.
     """
 
-    def __init__(self, path: Path, origin: str, group: Group) -> None:
+    def __init__(self, path: Path, data: str, settings: str, group: Group) -> None:
         self._path, self._group = path, group
-        self._batches = self._chain = origin
+        self._batches, self._chain = data, _sha256(settings.encode())
 
     def start(self) -> None:
         """An empty file with the header."""
@@ -47,12 +49,22 @@ class DigestChain:
         self._batches = _sha256(self._batches.encode(), sequences.astype("<i8").tobytes())
 
     def link(self, step: int, weights: Mapping[str, Tensor]) -> None:
-        """Appends a row. Collective: the generators of all processes count."""
+        """Appends a row. Collective: the generators of all processes count, and their weights must agree.
+
+        Raises:
+            TrainingError: the processes' weights or banks have parted.
+        """
         rng = _sha256("".join(self._group.gather(digest_rng())).encode())
+        of_ranks = self._group.gather(digest_tensors(weights))
+        if len(set(of_ranks)) > 1:
+            raise TrainingError(
+                f"the processes' weights are no longer equal at step {step}",
+                "run again; if it stays, one machine computes wrongly or differently",
+            )
+        row = f"{step},{self._batches[:32]},{rng[:32]},{of_ranks[0][:32]}"
+        self._chain = _sha256(self._chain.encode(), row.encode())
         if self._group.rank:
             return
-        row = f"{step},{self._batches[:32]},{rng[:32]},{digest_tensors(weights)[:32]}"
-        self._chain = _sha256(self._chain.encode(), row.encode())
         with self._path.open("a", encoding="utf-8", newline="") as file:
             file.write(f"{row},{self._chain[:32]}\n")
             file.flush()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import warnings
 from pathlib import Path
 
 import torch
@@ -80,8 +80,7 @@ class Session:
         group = Group()
         identity = Identity(checkpoint.weight_settings(config), materials.digest, group.size)
         states = StateStore(places.states, places.metrics_dir, identity, group, self.display.say)
-        origin = hashlib.sha256(json.dumps([identity.settings, identity.data]).encode()).hexdigest()
-        digests = DigestChain(places.metrics_dir / DIGESTS, origin, group)
+        digests = DigestChain(places.metrics_dir / DIGESTS, identity.data, json.dumps(identity.settings), group)
         model = self._model(materials)
         seed_noise(config.seed, self._rank)
         if group.rank == 0:
@@ -117,6 +116,8 @@ class Session:
     def _accelerator(self) -> Accelerator:
         """Devices and processes as `accelerate launch` or its configuration says; CPU where there is no GPU."""
         # The bank is a buffer and equal on all ranks: broadcasting it before each forward would cost 32 MiB.
+        # torch 2.13 wants the option's new name, which accelerate's handler does not have yet.
+        warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
         handler = DistributedDataParallelKwargs(broadcast_buffers=False)
         return Accelerator(
             cpu=not torch.cuda.is_available(),
