@@ -153,9 +153,7 @@ def test_seen_facts_are_said_several_times(samples: dict[int, Path], version: in
     counts = []
     for fact in facts(folder)[400::150]:
         if fact["uuid"] not in secret:
-            counts.append(
-                sum(fact["subject"].split()[0] in line and fact["object"] in line for line in lines)
-            )
+            counts.append(sum(fact["subject"].split()[0] in line and fact["object"] in line for line in lines))
     assert min(counts) >= 3
 
 
@@ -166,9 +164,7 @@ def test_benchmark_items_are_balanced_and_tied_to_facts(samples: dict[int, Path]
     halves = Counter((item["task"], item["uuid"] in secret) for item in items(folder))
     assert set(halves.values()) == {120} and len(halves) == 6
     truths = Counter(
-        (item["uuid"] in secret, item["answer"])
-        for item in items(folder)
-        if item["task"] == "fact_verification"
+        (item["uuid"] in secret, item["answer"]) for item in items(folder) if item["task"] == "fact_verification"
     )
     assert set(truths.values()) == {60}
     for item in items(folder):

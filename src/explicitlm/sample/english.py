@@ -231,8 +231,7 @@ POOLS = {
         "|",
     ),
     "instrument": words(
-        "violin cello flute trumpet piano harp guitar clarinet drum mandolin bassoon tuba zither banjo "
-        "lute horn"
+        "violin cello flute trumpet piano harp guitar clarinet drum mandolin bassoon tuba zither banjo lute horn"
     ),
     "speciality": words(
         "old bridge|glass museum|night market|salt mine|rose garden|stone tower|puppet theatre|harbour wall|"

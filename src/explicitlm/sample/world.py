@@ -42,9 +42,7 @@ class Fact:
     @property
     def sentence(self) -> str:
         """The sentence that the knowledge base says it with."""
-        return self.predicate.says[0].format(
-            s=self.subject, p=possessive(self.subject, self.predicate), o=self.object
-        )
+        return self.predicate.says[0].format(s=self.subject, p=possessive(self.subject, self.predicate), o=self.object)
 
 
 @dataclass(frozen=True)
