@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import torch
 from accelerate.state import AcceleratorState
 
 from explicitlm.config import TrainConfig
-from explicitlm.training.places import Places
+from explicitlm.training.places import INPUTS, Places
 from explicitlm.training.run import Session
 from explicitlm.training.stop import Stop
 
@@ -131,21 +132,26 @@ class InProcess:
     def config(self, **changes: Any) -> TrainConfig:
         return TrainConfig(**{**TINY, **changes})
 
-    def places(self, name: str, resume: bool = False) -> Places:
-        options: dict[str, str | None] = dict.fromkeys(
-            ("dataset_path", "val_dataset_path", "database_init_path", "pretrained_embedding_path", "cache_path")
-        )
-        options |= {"out_dir": f"out/{name}", "metrics_dir": f"metrics/{name}"}
+    def places(self, name: str, resume: bool = False, paths: Mapping[str, str] | None = None) -> Places:
+        options: dict[str, str | None] = dict.fromkeys(INPUTS)
+        options |= {"out_dir": f"out/{name}", "metrics_dir": f"metrics/{name}", **(paths or {})}
         os.environ["EXPLICITLM_RUN_DIR"] = f"runs/{name}"
         try:
             return Places.of(options, resume)
         finally:
             del os.environ["EXPLICITLM_RUN_DIR"]
 
-    def train(self, name: str = "run", resume: bool = False, stop: Stop | None = None, **changes: Any) -> Places:
+    def train(
+        self,
+        name: str = "run",
+        resume: bool = False,
+        stop: Stop | None = None,
+        paths: Mapping[str, str] | None = None,
+        **changes: Any,
+    ) -> Places:
         """Trains to the end, or raises Interrupted."""
         AcceleratorState._reset_state(reset_partial_state=True)
-        places = self.places(name, resume)
+        places = self.places(name, resume, paths)
         session = Session(self.config(**changes), places, stop or Stop(), rank=0)
         try:
             session.train()
@@ -196,10 +202,21 @@ class Processes:
         assert process.returncode == expect, output
         return output
 
+    def tell(self, pid: int, number: int = signal.SIGTERM) -> None:
+        os.kill(pid, number)
+
 
 @pytest.fixture
 def processes(world: Path) -> Processes:
     return Processes(world)
+
+
+@pytest.fixture
+def small(in_process: InProcess) -> InProcess:
+    """Trainings of five optimizer steps."""
+    shutil.rmtree("data")
+    write_world(in_process.folder, documents=40)
+    return in_process
 
 
 @pytest.fixture

@@ -32,7 +32,9 @@ def assert_same_run(folder: Path, first: str, second: str, hashes: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"dropout": 0.1, "accumulation_steps": 5}, {"mixed_precision": "bf16"}])
-def test_stopped_at_every_kind_of_moment(in_process: Any, stop_after: Any, hashes: Any, changes: dict[str, Any]) -> None:
+def test_stopped_at_every_kind_of_moment(
+    in_process: Any, stop_after: Any, hashes: Any, changes: dict[str, Any]
+) -> None:
     in_process.train("whole", **changes)
     for moment in (0, 1, 4, 9, 10, 17):
         name = f"cut-{moment}"
