@@ -6,6 +6,10 @@ The work is done by explicitlm.training; a file whose name starts with a digit c
 """
 
 import sys
+from pathlib import Path
+
+# The code beside this file, whichever copy of the project is installed: what a commit holds is what runs.
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
 from explicitlm.training.cli import main
 

@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -187,11 +187,21 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     return box
 
 
+@pytest.fixture(scope="session")
+def fresh(template: Sandbox) -> Callable[[Path], Sandbox]:
+    """Makes a project of one's own in a folder."""
+
+    def copy(folder: Path) -> Sandbox:
+        shutil.copytree(template.root, folder / "project", symlinks=True)
+        return Sandbox(folder / "project", sandbox_env(folder / "home"))
+
+    return copy
+
+
 @pytest.fixture
-def project(template: Sandbox, tmp_path: Path) -> Sandbox:
+def project(fresh: Callable[[Path], Sandbox], tmp_path: Path) -> Sandbox:
     """A project of the test's own, free to be changed."""
-    shutil.copytree(template.root, tmp_path / "project", symlinks=True)
-    return Sandbox(tmp_path / "project", sandbox_env(tmp_path / "home"))
+    return fresh(tmp_path)
 
 
 @pytest.fixture

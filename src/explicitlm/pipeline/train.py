@@ -24,6 +24,7 @@ from explicitlm.records import build, handover, store
 from explicitlm.records.handover import Manifest, Result, Status
 
 SCRIPT = "1_pretrain.py"
+REPORTS = ("status.json", "environment.json", "tracker.json", "inputs.json")  # of explicitlm.training.reports
 CHECKPOINT_FILES = ("model.safetensors", "config.json", "tokenizer.json")
 
 
@@ -36,20 +37,23 @@ def main() -> int:
     resumed = bool(os.environ.get(RESUME)) and (run_dir / "states").is_dir()
     if not resumed:
         shutil.rmtree(run_dir / "states", ignore_errors=True)
-    for name in ("environment.json", "tracker.json", "inputs.json"):
+    for name in REPORTS:
         (run_dir / name).unlink(missing_ok=True)
     words = training_arguments(config) + (["--resume"] if resumed else [])
     started_at, clock = identity.now(), time.monotonic()
     print(f"[train] {manifest.id}: {training_command(config)}", flush=True)
     print(f"[train] log: {project.log(manifest.id)}", flush=True)
     outcome = run_logged(words, project.log(manifest.id), _environment(manifest, run_dir), SCRIPT, append=resumed)
-    status, error = _judge(project, outcome)
+    # The launcher hides the true exit code (with one process any failure becomes 1); the training reports it.
+    told = _report(run_dir / "status.json", {})
+    exit_code = told.get("exit_code") or outcome.exit_code
+    status, error = _judge(project, outcome, told)
     inputs = _report(run_dir / "inputs.json", [])
     result = Result(
         experiment=manifest.id,
         status=status,
-        exit_code=outcome.exit_code,
-        signal=outcome.signal,
+        exit_code=exit_code,
+        signal=outcome.signal or told.get("signal"),
         error=error,
         started_at=started_at,
         finished_at=identity.now(),
@@ -83,7 +87,7 @@ def _environment(manifest: Manifest, run_dir: Path) -> dict[str, str]:
     }
 
 
-def _judge(project: Project, outcome: Outcome) -> tuple[Status, str | None]:
+def _judge(project: Project, outcome: Outcome, told: dict[str, Any]) -> tuple[Status, str | None]:
     """Finished means: exit code 0 and a whole checkpoint."""
     if outcome.exit_code == 0:
         missing = [name for name in CHECKPOINT_FILES if not (project.tree / CHECKPOINT / name).is_file()]
@@ -91,9 +95,11 @@ def _judge(project: Project, outcome: Outcome) -> tuple[Status, str | None]:
             return "finished", None
         return "failed", f"the training ended without {', '.join(missing)} in {CHECKPOINT}"
     tail = "\n".join(outcome.tail)
-    if outcome.signal:
-        return "interrupted", f"interrupted by {outcome.signal}\n{tail}"
-    return "failed", tail or f"exit code {outcome.exit_code}"
+    if signal := outcome.signal or told.get("signal"):
+        return "interrupted", f"interrupted by {signal}\n{tail}"
+    if told.get("status") == "running":  # it had no time to say anything: SIGKILL, out of memory
+        return "failed", f"the training was killed while it ran (out of memory?)\n{tail}"
+    return "failed", f"{told.get('error') or f'exit code {outcome.exit_code}'}\n{tail}"
 
 
 def _changed(project: Project, manifest: Manifest) -> list[str]:
@@ -133,8 +139,8 @@ def _fail(project: Project, result: Result) -> int:
     if result.status == "interrupted":
         report(ExplicitLMError(f"{result.experiment} was interrupted by {result.signal} ({kept})", resume))
         return INTERRUPTED
-    last = result.error.splitlines()[-1] if result.error else ""
-    report(TrainingError(f"{result.experiment} failed: {last} ({kept})", resume))
+    cause = (result.error or "").splitlines()[0]
+    report(TrainingError(f"{result.experiment} failed: {cause} ({kept})", resume))
     return TrainingError.exit_code
 
 

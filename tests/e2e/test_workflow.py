@@ -1,0 +1,227 @@
+"""The user's commands as they stand: workspace, isolated, queued, pinned, skipped, dirty, resumed."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+
+def wait_for(condition, seconds: float = 90) -> None:
+    """Waits for something real to happen."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.05)
+
+
+def experiment_record(box, experiment: str) -> dict:
+    """The record inside an experiment that is not published yet."""
+    (commit,) = [
+        line.split()[1]
+        for line in box.git("for-each-ref", "--format=%(refname) %(objectname)", "refs/exps").splitlines()
+        if line.split()[0].endswith(f"/{experiment}")
+    ]
+    return json.loads(box.git("show", f"{commit}:experiments/records/{experiment}.json"))
+
+
+def test_three_commands_and_an_isolated_repetition(project) -> None:
+    project.dvc("exp", "run", "-S", "epochs=2", "-n", "exp_003")
+    record = project.record("exp_003")
+    assert record["hyperparameters"]["epochs"] == 2 and record["results"]["weights_from"] == "exp_003"
+
+    table = project.dvc("exp", "show", "--md").stdout
+    assert "exp_003" in table and "val_loss" in table and "epochs" in table
+    short = project.dvc("exp", "show", "--only-changed", "--md").stdout
+    assert "epochs" in short and "rope_theta" not in short
+
+    path = project.root / "experiments/records/exp_003.json"
+    before = path.read_bytes()
+    project.dvc("repro", "--single-item", "record")
+    assert path.read_bytes() == before
+
+    # Equal inputs under another name: DVC does not train again, and the record says whose weights they are.
+    done = project.dvc("exp", "run", "-n", "exp_004")
+    assert "Stage 'train' didn't change, skipping" in done.stdout
+    again = project.record("exp_004")
+    assert again["results"]["weights_from"] == "exp_003"
+    assert again["versions"]["checkpoint_hash"] == record["versions"]["checkpoint_hash"]
+
+    # The same in a folder of its own really trains, and gives the same bits.
+    project.dvc("exp", "run", "--temp", "-n", "exp_005")
+    isolated = experiment_record(project, "exp_005")
+    assert isolated["results"]["weights_from"] == "exp_005"
+    assert isolated["versions"]["checkpoint_hash"] == record["versions"]["checkpoint_hash"]
+    assert isolated["results"]["metrics"] == record["results"]["metrics"]
+    assert isolated["findings"] == {"undeclared_inputs": [], "changed_during_run": []}
+    assert not (project.root / "experiments/records/exp_005.json").exists()
+    project.explicitlm("publish", "exp_005")
+    assert project.record("exp_005")["versions"]["experiment_tag"] == "exp_005"
+
+
+def test_a_queue_of_two_workers(project) -> None:
+    for name, seed in (("exp_a", 1), ("exp_b", 2)):
+        project.dvc("exp", "run", "--queue", "-n", name, "-S", f"seed={seed}")
+    project.dvc("queue", "start", "-j", "2")
+    wait_for(lambda: project.dvc("queue", "status").stdout.count("Success") == 2, 180)
+    first, second = experiment_record(project, "exp_a"), experiment_record(project, "exp_b")
+    assert (first["seed"], second["seed"]) == (1, 2)
+    assert first["versions"]["checkpoint_hash"] != second["versions"]["checkpoint_hash"]
+    assert first["experiment"]["script"] == "dvc queue start"
+    project.explicitlm("publish", "exp_a", "exp_b")
+    assert project.git("tag").split() == ["exp_a", "exp_b"]
+
+
+def test_pinned_data_trains_on_the_older_version_and_nothing_is_lost(project) -> None:
+    older = project.git("rev-parse", "HEAD~1")
+    current = (project.root / "data/database.dvc").read_text()
+    project.dvc("exp", "run", "-S", f"data.dataset={older}", "-n", "exp_005")
+    record = project.record("exp_005")
+    assert record["versions"]["data"]["dataset_commit"] == older
+    assert record["versions"]["data"]["val_dataset_commit"] == project.git("rev-parse", "HEAD")
+    project.explicitlm("publish", "exp_005")
+    assert project.git("show", "exp_005:data/database.dvc") == project.git("show", f"{older}:data/database.dvc")
+    log = (project.root / "logs/exp_005.log").read_text()
+    assert "tokenised 48 documents" in log
+
+    # By the experiment's id, in isolation; the workspace goes back to the user's version with the next run.
+    project.git("checkout", "-q", "--", "params.yaml")
+    project.explicitlm("run", "exp_006", "data.dataset=exp_005", "seed=7")
+    assert project.record("exp_006")["versions"]["data"]["dataset_commit"] == older
+    project.dvc("exp", "run", "-n", "exp_007", "-S", "seed=8")
+    assert (project.root / "data/database.dvc").read_text() == current
+    assert project.record("exp_007")["versions"]["data"]["dataset_commit"] == project.git("rev-parse", "HEAD~2")
+
+
+def test_run_does_what_the_single_machine_script_did(project, description: str) -> None:
+    params = (project.root / "params.yaml").read_bytes()
+    (project.root / "notes.txt").write_text("the user's own, staged but not committed")
+    project.git("add", "notes.txt")
+    done = project.explicitlm("run", "exp_010", "-m", description, "epochs=2", "learning_rate=1e-3")
+    assert "next: git push origin HEAD exp_010" in done.stdout
+    record = project.record("exp_010")
+    assert record["experiment"]["description"] == description
+    assert record["experiment"]["script"].startswith("explicitlm run exp_010 -m ")
+    assert record["hyperparameters"]["learning_rate"] == 1e-3
+    assert (project.root / "params.yaml").read_bytes() == params
+    assert project.git("status", "--porcelain") == "A  notes.txt"
+    assert (project.root / "checkpoints/exp_010/model.safetensors").exists()
+
+
+def test_dirty_code_is_told_recorded_and_kept(project) -> None:
+    source = project.root / "src/explicitlm/training/schedule_note.py"
+    evaluate = project.root / "src/explicitlm/training/evaluate.py"
+    evaluate.write_text(evaluate.read_text() + "\n# a change that no commit holds\n")
+    source.write_text('"""New, and not added."""\n')
+    done = project.dvc("exp", "run", "--temp", "-n", "exp_020")
+    assert "WARNING: uncommitted code" in done.stdout and "schedule_note.py" in done.stdout
+    project.explicitlm("publish", "exp_020")
+    code = project.record("exp_020")["code"]
+    assert code["dirty"] and code["changed"] == ["src/explicitlm/training/evaluate.py"]
+    assert len(code["diff_sha256"]) == 64
+    assert code["untracked"] == ["src/explicitlm/training/schedule_note.py"]
+    assert "a change that no commit holds" in project.git("show", "exp_020:src/explicitlm/training/evaluate.py")
+    assert evaluate.read_text().endswith("# a change that no commit holds\n")
+
+
+def test_undeclared_inputs_are_named(project) -> None:
+    (project.root / "extra.py").write_text("VALUE = 1\n")
+    script = project.root / "1_pretrain.py"
+    script.write_text(script.read_text().replace("import sys\n", "import sys\n\nimport extra\n", 1))
+    project.commit("an import that dvc.yaml does not know", "extra.py", "1_pretrain.py")
+    done = project.dvc("exp", "run", "-n", "exp_021")
+    assert "WARNING: read but not declared in dvc.yaml: extra.py" in done.stdout
+    assert project.record("exp_021")["findings"]["undeclared_inputs"] == ["extra.py"]
+
+
+def start(box, *words: str) -> subprocess.Popen[str]:
+    """Starts a command as a terminal does: in a process group that Ctrl-C reaches as a whole."""
+    return subprocess.Popen(
+        list(words), cwd=box.root, env=box.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, process_group=0 if hasattr(subprocess, "_USE_POSIX_SPAWN") else None,
+    )  # fmt: skip
+
+
+def steps_in(log: Path) -> int:
+    return len(re.findall(r"^step ", log.read_text(), re.MULTILINE)) if log.exists() else 0
+
+
+def test_ctrl_c_leaves_a_record_and_resume_ends_at_the_same_bits(project) -> None:
+    arguments = ("epochs=30", "save_interval=3")
+    project.explicitlm("run", "whole", *arguments)
+    process = start(project, "setsid", "--wait", "explicitlm", "run", "broken", "-m", "中断 test", *arguments)
+    wait_for(lambda: steps_in(project.root / "logs/broken.log") >= 20)
+    (group,) = subprocess.run(["pgrep", "-f", "explicitlm run broken", "--newest"], capture_output=True, text=True).stdout.split()
+    subprocess.run(["kill", "-INT", "--", f"-{group}"], check=True)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 5, out
+    assert "next: explicitlm run broken --resume" in out
+    record = project.record("broken")
+    assert record["status"] == "interrupted" and record["failure"]["signal"] == "SIGINT"
+    assert record["versions"]["checkpoint_hash"] is None and record["experiment"]["description"] == "中断 test"
+    assert project.git("status", "--porcelain") == "?? experiments/records/broken.json"
+
+    project.explicitlm("run", "broken", "--resume")
+    resumed, whole = project.record("broken"), project.record("whole")
+    assert resumed["status"] == "finished"
+    assert resumed["versions"]["checkpoint_hash"] == whole["versions"]["checkpoint_hash"]
+    assert resumed["results"]["metrics"] == whole["results"]["metrics"]
+    digests = [project.git("show", f"{name}:experiments/run/digests.csv") for name in ("broken", "whole")]
+    assert digests[0] == digests[1]
+
+
+def test_ctrl_c_in_the_workspace(project) -> None:
+    process = start(project, "setsid", "--wait", "dvc", "exp", "run", "-n", "stopped", "-S", "epochs=50")
+    wait_for(lambda: steps_in(project.root / "logs/stopped.log") >= 5)
+    (group,) = subprocess.run(["pgrep", "-f", "dvc exp run -n stopped", "--newest"], capture_output=True, text=True).stdout.split()
+    subprocess.run(["kill", "-INT", "--", f"-{group}"], check=True)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "stopped was interrupted by SIGINT" in out
+    assert project.record("stopped")["status"] == "interrupted"
+    project.explicitlm("publish", "stopped")
+    assert project.git("log", "-1", "--format=%s") == "chore: 添加实验记录 stopped - interrupted"
+    assert project.git("tag") == ""
+
+
+def test_a_failed_training_leaves_a_failed_record(project) -> None:
+    (project.root / "data/database/text.jsonl").unlink()
+    (project.root / "data/database/text.jsonl").write_text('{"text": "fine"}\n{"text": broken\n')
+    project.dvc("add", "-q", "data/database")
+    project.commit("broken data", "data/database.dvc")
+    done = project.explicitlm("run", "bad", check=False)
+    assert done.returncode == 5
+    record = project.record("bad")
+    assert record["status"] == "failed"
+    assert "text.jsonl" in record["failure"]["error"] and "2" in record["failure"]["error"]
+    assert "Traceback" not in done.stdout + done.stderr
+    again = project.explicitlm("run", "bad", check=False)
+    assert again.returncode == 2 and "bad is used" in again.stderr
+
+
+def test_a_run_that_was_killed_without_a_word_keeps_a_record(project) -> None:
+    process = start(project, "setsid", "--wait", "explicitlm", "run", "killed", "epochs=50")
+    wait_for(lambda: steps_in(project.root / "logs/killed.log") >= 5)
+    for pattern in ("1_pretrain.py --epochs 50", "accelerate launch", "explicitlm.pipeline.train", "killed"):
+        subprocess.run(["pkill", "-KILL", "-f", pattern], check=False)
+    process.wait(timeout=60)
+    assert not (project.root / "experiments/records/killed.json").exists()
+    project.explicitlm("publish", "killed")
+    assert project.record("killed")["status"] == "interrupted"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_schedulers_signal_ends_as_interrupted(project, number: signal.Signals) -> None:
+    process = start(project, "setsid", "--wait", "dvc", "exp", "run", "-n", "requeued", "-S", "epochs=50")
+    wait_for(lambda: steps_in(project.root / "logs/requeued.log") >= 5)
+    found = subprocess.run(["pgrep", "-f", "python -m explicitlm.pipeline.train", "--newest"], capture_output=True, text=True)
+    subprocess.run(["kill", f"-{number.name.removeprefix('SIG')}", found.stdout.strip()], check=True)
+    process.communicate(timeout=120)
+    record = project.record("requeued")
+    assert (record["status"], record["failure"]["signal"]) == ("interrupted", number.name)
+    assert record["failure"]["exit_code"] == 128 + number
