@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -140,11 +141,18 @@ def test_undeclared_inputs_are_named(project) -> None:
 
 
 def start(box, *words: str) -> subprocess.Popen[str]:
-    """Starts a command as a terminal does: in a process group that Ctrl-C reaches as a whole."""
+    """Starts a command as a terminal does: in a process group of its own, which Ctrl-C reaches as a whole."""
     return subprocess.Popen(
-        list(words), cwd=box.root, env=box.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, process_group=0 if hasattr(subprocess, "_USE_POSIX_SPAWN") else None,
+        ["setsid", "--wait", *words], cwd=box.root, env=box.env, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
+
+
+def ctrl_c(pattern: str) -> None:
+    """What a terminal does on Ctrl-C, to the group of the command that matches."""
+    found = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True).stdout.split()
+    for group in {os.getpgid(int(process)) for process in found} - {os.getpgid(0)}:
+        os.killpg(group, signal.SIGINT)
 
 
 def steps_in(log: Path) -> int:
@@ -154,9 +162,11 @@ def steps_in(log: Path) -> int:
 def test_ctrl_c_leaves_a_record_and_resume_ends_at_the_same_bits(project) -> None:
     arguments = ("epochs=30", "save_interval=3")
     project.explicitlm("run", "whole", *arguments)
-    process = start(project, "setsid", "--wait", "explicitlm", "run", "broken", "-m", "中断 test", *arguments)
+    process = start(project, "explicitlm", "run", "broken", "-m", "中断 test", *arguments)
     wait_for(lambda: steps_in(project.root / "logs/broken.log") >= 20)
-    (group,) = subprocess.run(["pgrep", "-f", "explicitlm run broken", "--newest"], capture_output=True, text=True).stdout.split()
+    (group,) = subprocess.run(
+        ["pgrep", "-f", "explicitlm run broken", "--newest"], capture_output=True, text=True
+    ).stdout.split()
     subprocess.run(["kill", "-INT", "--", f"-{group}"], check=True)
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 5, out
@@ -176,9 +186,11 @@ def test_ctrl_c_leaves_a_record_and_resume_ends_at_the_same_bits(project) -> Non
 
 
 def test_ctrl_c_in_the_workspace(project) -> None:
-    process = start(project, "setsid", "--wait", "dvc", "exp", "run", "-n", "stopped", "-S", "epochs=50")
+    process = start(project, "dvc", "exp", "run", "-n", "stopped", "-S", "epochs=50")
     wait_for(lambda: steps_in(project.root / "logs/stopped.log") >= 5)
-    (group,) = subprocess.run(["pgrep", "-f", "dvc exp run -n stopped", "--newest"], capture_output=True, text=True).stdout.split()
+    (group,) = subprocess.run(
+        ["pgrep", "-f", "dvc exp run -n stopped", "--newest"], capture_output=True, text=True
+    ).stdout.split()
     subprocess.run(["kill", "-INT", "--", f"-{group}"], check=True)
     out, _ = process.communicate(timeout=120)
     assert process.returncode != 0
@@ -205,7 +217,7 @@ def test_a_failed_training_leaves_a_failed_record(project) -> None:
 
 
 def test_a_run_that_was_killed_without_a_word_keeps_a_record(project) -> None:
-    process = start(project, "setsid", "--wait", "explicitlm", "run", "killed", "epochs=50")
+    process = start(project, "explicitlm", "run", "killed", "epochs=50")
     wait_for(lambda: steps_in(project.root / "logs/killed.log") >= 5)
     for pattern in ("1_pretrain.py --epochs 50", "accelerate launch", "explicitlm.pipeline.train", "killed"):
         subprocess.run(["pkill", "-KILL", "-f", pattern], check=False)
@@ -217,9 +229,11 @@ def test_a_run_that_was_killed_without_a_word_keeps_a_record(project) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_schedulers_signal_ends_as_interrupted(project, number: signal.Signals) -> None:
-    process = start(project, "setsid", "--wait", "dvc", "exp", "run", "-n", "requeued", "-S", "epochs=50")
+    process = start(project, "dvc", "exp", "run", "-n", "requeued", "-S", "epochs=50")
     wait_for(lambda: steps_in(project.root / "logs/requeued.log") >= 5)
-    found = subprocess.run(["pgrep", "-f", "python -m explicitlm.pipeline.train", "--newest"], capture_output=True, text=True)
+    found = subprocess.run(
+        ["pgrep", "-f", "python -m explicitlm.pipeline.train", "--newest"], capture_output=True, text=True
+    )
     subprocess.run(["kill", f"-{number.name.removeprefix('SIG')}", found.stdout.strip()], check=True)
     process.communicate(timeout=120)
     record = project.record("requeued")
