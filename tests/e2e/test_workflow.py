@@ -10,6 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 
@@ -143,16 +144,16 @@ def test_undeclared_inputs_are_named(project) -> None:
 def start(box, *words: str) -> subprocess.Popen[str]:
     """Starts a command as a terminal does: in a process group of its own, which Ctrl-C reaches as a whole."""
     return subprocess.Popen(
-        ["setsid", "--wait", *words], cwd=box.root, env=box.env, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        list(words), cwd=box.root, env=box.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
 
 
-def ctrl_c(pattern: str) -> None:
-    """What a terminal does on Ctrl-C, to the group of the command that matches."""
-    found = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True).stdout.split()
-    for group in {os.getpgid(int(process)) for process in found} - {os.getpgid(0)}:
-        os.killpg(group, signal.SIGINT)
+def descendants(process: subprocess.Popen[str], part: str) -> list[psutil.Process]:
+    """Processes below a command whose own command line holds a word."""
+    return [
+        child for child in psutil.Process(process.pid).children(recursive=True) if part in " ".join(child.cmdline())
+    ]
 
 
 def steps_in(log: Path) -> int:
@@ -164,10 +165,7 @@ def test_ctrl_c_leaves_a_record_and_resume_ends_at_the_same_bits(project) -> Non
     project.explicitlm("run", "whole", *arguments)
     process = start(project, "explicitlm", "run", "broken", "-m", "中断 test", *arguments)
     wait_for(lambda: steps_in(project.root / "logs/broken.log") >= 20)
-    (group,) = subprocess.run(
-        ["pgrep", "-f", "explicitlm run broken", "--newest"], capture_output=True, text=True
-    ).stdout.split()
-    subprocess.run(["kill", "-INT", "--", f"-{group}"], check=True)
+    os.killpg(process.pid, signal.SIGINT)
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 5, out
     assert "next: explicitlm run broken --resume" in out
@@ -188,10 +186,7 @@ def test_ctrl_c_leaves_a_record_and_resume_ends_at_the_same_bits(project) -> Non
 def test_ctrl_c_in_the_workspace(project) -> None:
     process = start(project, "dvc", "exp", "run", "-n", "stopped", "-S", "epochs=50")
     wait_for(lambda: steps_in(project.root / "logs/stopped.log") >= 5)
-    (group,) = subprocess.run(
-        ["pgrep", "-f", "dvc exp run -n stopped", "--newest"], capture_output=True, text=True
-    ).stdout.split()
-    subprocess.run(["kill", "-INT", "--", f"-{group}"], check=True)
+    os.killpg(process.pid, signal.SIGINT)
     out, _ = process.communicate(timeout=120)
     assert process.returncode != 0
     assert "stopped was interrupted by SIGINT" in out
@@ -219,9 +214,9 @@ def test_a_failed_training_leaves_a_failed_record(project) -> None:
 def test_a_run_that_was_killed_without_a_word_keeps_a_record(project) -> None:
     process = start(project, "explicitlm", "run", "killed", "epochs=50")
     wait_for(lambda: steps_in(project.root / "logs/killed.log") >= 5)
-    for pattern in ("1_pretrain.py --epochs 50", "accelerate launch", "explicitlm.pipeline.train", "killed"):
-        subprocess.run(["pkill", "-KILL", "-f", pattern], check=False)
-    process.wait(timeout=60)
+    for child in psutil.Process(process.pid).children(recursive=True):
+        child.kill()
+    process.communicate(timeout=60)
     assert not (project.root / "experiments/records/killed.json").exists()
     project.explicitlm("publish", "killed")
     assert project.record("killed")["status"] == "interrupted"
@@ -231,10 +226,8 @@ def test_a_run_that_was_killed_without_a_word_keeps_a_record(project) -> None:
 def test_a_schedulers_signal_ends_as_interrupted(project, number: signal.Signals) -> None:
     process = start(project, "dvc", "exp", "run", "-n", "requeued", "-S", "epochs=50")
     wait_for(lambda: steps_in(project.root / "logs/requeued.log") >= 5)
-    found = subprocess.run(
-        ["pgrep", "-f", "python -m explicitlm.pipeline.train", "--newest"], capture_output=True, text=True
-    )
-    subprocess.run(["kill", f"-{number.name.removeprefix('SIG')}", found.stdout.strip()], check=True)
+    (stage,) = [child for child in descendants(process, "explicitlm.pipeline.train") if "python" in child.name()]
+    stage.send_signal(number)
     process.communicate(timeout=120)
     record = project.record("requeued")
     assert (record["status"], record["failure"]["signal"]) == ("interrupted", number.name)
