@@ -90,7 +90,8 @@ class _Finder:
                             f"choose one of: git log --oneline -- {dataset.pointer}")  # fmt: skip
         if current is not None and current.md5 != target.md5 and not self._held(dataset, current):
             raise DataError(
-                f"data.{dataset.param}={revision} would overwrite the uncommitted version {current.md5[:8]} of {dataset.path}",
+                f"data.{dataset.param}={revision} would overwrite {dataset.path}, "
+                f"an uncommitted version ({current.md5[:8]}) that git does not hold",
                 f"git add {dataset.pointer} && git commit -m '{dataset.folder}: new version', then the same command",
             )
         return self._wanted(dataset, revision, commit, target, current)

@@ -41,7 +41,8 @@ def check_id(experiment: str, main: Path) -> None:
     repository = Repository(main)
     if not ID_FORM.fullmatch(experiment) or experiment in RESERVED or not repository.valid_name(experiment):
         raise UsageError(
-            f"{experiment!r} cannot be an experiment id (letters, digits, '.', '_', '-'; not {', '.join(sorted(RESERVED))})",
+            f"{experiment!r} cannot be an experiment id "
+            f"(letters, digits, '.', '_', '-'; not {', '.join(sorted(RESERVED))})",
             "choose another id, such as exp_003",
         )
     choose = "choose another id (dvc exp run -n ...; the used ones: ls experiments/records, git tag, dvc exp list -A)"

@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Any
 
-from explicitlm.errors import UsageError, run_reporting
+from explicitlm.errors import ConfigError, UsageError, run_reporting
 from explicitlm.files import write_json
 from explicitlm.pipeline import identity
 from explicitlm.pipeline.command import training_command
@@ -27,7 +27,7 @@ RESUME = "EXPLICITLM_RESUME"  # set by `explicitlm run --resume`: the id is that
 def main() -> int:
     """Runs the stage for the tree in the current directory."""
     project = Project.of_stage()
-    params = project.params()
+    params = _params(project)
     previous = _previous(project)
     resumed = bool(os.environ.get(RESUME))
     experiment = settle_id(project, previous, resumed)
@@ -52,6 +52,16 @@ def main() -> int:
     handover.save(project.run_dir(experiment) / "manifest.json", manifest)
     write_json(project.data_versions, {item.dataset.folder: item.target.md5 for item in wanted if item.target})
     return 0
+
+
+def _params(project: Project) -> Params:
+    """The parameters; an error names the way back as well, since DVC leaves the values of -S in the workspace."""
+    try:
+        return project.params()
+    except ConfigError as error:
+        if project.isolated:
+            raise
+        raise ConfigError(error.cause, "git checkout -- params.yaml (DVC left it there), then a correct -S") from None
 
 
 def say(line: str) -> None:
@@ -112,9 +122,7 @@ def _warn(manifest: Manifest) -> None:
     if code.dirty:
         say(f"WARNING: uncommitted code, kept in the experiment's commit: {', '.join(code.changed)}")
     if code.untracked:
-        say(
-            f"WARNING: untracked files, in no commit (git add them if the training uses them): {', '.join(code.untracked)}"
-        )
+        say(f"WARNING: untracked files, in no commit (git add what the training uses): {', '.join(code.untracked)}")
     for param, version in manifest.data.items():
         if version and version.uncommitted:
             say(f"WARNING: {param} is an uncommitted version ({version.md5[:8]}), kept in the experiment's commit")

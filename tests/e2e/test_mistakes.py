@@ -1,0 +1,184 @@
+"""A user's mistakes: the cause, the next command, an exit code, nothing changed, no traceback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+
+def refused(box, done: subprocess.CompletedProcess[str], told: str, code: int, before: dict) -> None:
+    """What every refusal looks like."""
+    output = done.stdout + done.stderr
+    assert done.returncode == code, output
+    assert told in output, output
+    assert "error: " in done.stderr and "next: " in done.stderr, output
+    assert "Traceback" not in output
+    assert box.snapshot() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "code"),
+    [
+        (["x", "epochz=3"], "unknown parameter 'epochz'", 2),
+        (["x", "data.datset=HEAD"], "unknown parameter 'data.datset'", 2),
+        (["x", "epochs=-1"], "epochs=-1", 2),
+        (["x", "epochs=many"], "epochs='many'", 2),
+        (["x", "knowledge_num=5000"], "no perfect square", 2),
+        (["x", "data.dataset=nonsense"], "'nonsense' is no revision", 3),
+        (["x", "epochs"], "is not key=value", 2),
+        (["a/b"], "cannot be an experiment id", 2),
+        (["run"], "cannot be an experiment id", 2),
+        (["-n"], "No such option", 2),
+        (["x", "--resume"], "does not exist", 2),
+        (["x", "--resume", "epochs=3"], "takes no others", 2),
+    ],
+)
+def test_explicitlm_run(project, words: list[str], told: str, code: int) -> None:
+    before = project.snapshot()
+    done = project.explicitlm("run", *words, check=False)
+    if told == "No such option":  # Click's own form of a message
+        assert done.returncode == code and told in done.stderr and project.snapshot() == before
+        return
+    refused(project, done, told, code, before)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("knowledge_num=5000", "no perfect square"),
+        ("epochs=-1", "epochs=-1"),
+        ("dim=many", "dim='many'"),
+        ("data.dataset=nonsense", "'nonsense' is no revision"),
+    ],
+)
+def test_dvc_exp_run_in_isolation(project, override: str, told: str) -> None:
+    before = project.snapshot()
+    done = project.dvc("exp", "run", "--temp", "-n", "x", "-S", override, check=False)
+    assert done.returncode != 0 and told in done.stderr and "next: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert project.snapshot() == before
+    assert not (project.root / "logs").exists()
+
+
+def test_in_the_workspace_the_way_back_is_told(project) -> None:
+    """There DVC itself leaves the values of -S in params.yaml."""
+    done = project.dvc("exp", "run", "-n", "x", "-S", "knowledge_num=5000", check=False)
+    assert done.returncode != 0 and "no perfect square" in done.stderr
+    assert "git checkout -- params.yaml" in done.stderr
+    project.git("checkout", "--", "params.yaml")
+    assert project.git("status", "--porcelain") == ""
+
+
+def test_dvcs_own_unknown_parameter(project) -> None:
+    before = project.snapshot()
+    done = project.dvc("exp", "run", "-n", "x", "-S", "epochz=3", check=False)
+    assert done.returncode != 0 and "epochz" in done.stderr
+    assert project.snapshot() == before
+
+
+@pytest.mark.parametrize("used_by", ["record", "tag", "experiment"])
+def test_an_id_already_used(project, used_by: str) -> None:
+    if used_by == "record":
+        path = project.root / "experiments/records/exp_001.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+        project.commit("a record", "experiments/records/exp_001.json")
+    elif used_by == "tag":
+        project.git("tag", "exp_001")
+    else:  # on another baseline, where DVC itself would take the name again
+        project.git("update-ref", f"refs/exps/ab/{'c' * 38}/exp_001", "HEAD~1")
+    before = project.snapshot()
+    refused(project, project.explicitlm("run", "exp_001", check=False), "exp_001 is used", 2, before)
+    done = project.dvc("exp", "run", "--temp", "-n", "exp_001", check=False)
+    assert done.returncode != 0 and "exp_001 is used" in done.stderr
+    assert project.snapshot() == before
+
+
+def test_broken_and_missing_pointers(project) -> None:
+    pointer = project.root / "data/database.dvc"
+    pointer.write_text("<<<<<<< HEAD\n")
+    before = project.snapshot()
+    refused(project, project.explicitlm("run", "x", check=False), "data/database.dvc is broken", 3, before)
+    pointer.unlink()
+    before = project.snapshot()
+    refused(project, project.explicitlm("run", "x", check=False), "data/database.dvc is missing", 3, before)
+
+
+def test_data_that_is_nowhere(project) -> None:
+    shutil.rmtree(project.root / ".dvc/cache")
+    shutil.rmtree(project.root / "data/database")
+    done = project.dvc("exp", "run", "-n", "x", check=False)
+    assert done.returncode != 0
+    assert "neither in the cache nor on remote local" in done.stderr or "does not exist" in done.stderr
+    done = project.explicitlm("run", "x", check=False)
+    assert done.returncode != 0 and "neither in the cache nor on remote local" in done.stderr
+
+
+def test_not_a_project_not_a_repository(project, tmp_path) -> None:
+    shutil.rmtree(project.root / ".git")
+    done = project.explicitlm("run", "x", check=False)
+    assert done.returncode == 2 and "is not inside a git repository" in done.stderr and "next: " in done.stderr
+    done = subprocess.run(["explicitlm", "run", "x"], cwd=tmp_path, env=project.env, capture_output=True, text=True)
+    assert done.returncode == 2 and "is not inside an ExplicitLM project" in done.stderr
+
+
+def test_dvc_not_initialised(project) -> None:
+    shutil.rmtree(project.root / ".dvc")
+    done = project.explicitlm("run", "x", check=False)
+    assert done.returncode == 2 and "DVC is not initialised" in done.stderr
+
+
+def test_publish_without_an_experiment_and_without_a_branch(project) -> None:
+    before = project.snapshot()
+    refused(project, project.explicitlm("publish", "exp_404", check=False), "there is no experiment exp_404", 2, before)
+    project.git("checkout", "-q", "--detach")
+    before = project.snapshot()
+    refused(project, project.explicitlm("publish", "exp_404", check=False), "HEAD is detached", 2, before)
+
+
+def needs_root() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+
+
+def on_a_small_disk(project, line: str, options: str) -> subprocess.CompletedProcess[str]:
+    """Runs a line in the project on a disk of its own, in a mount namespace that ends with it."""
+    needs_root()
+    script = f"""
+set -e
+mkdir -p /tmp/small-$$ && mount -t tmpfs -o size=64m tmpfs /tmp/small-$$
+cp -a {project.root} /tmp/small-$$/project && cd /tmp/small-$$/project
+mount -o remount,{options} /tmp/small-$$
+set +e
+{line}
+echo "exit code $?"
+"""
+    return subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "bash", "-c", script],
+        env=project.env, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def test_a_read_only_disk(project) -> None:
+    done = on_a_small_disk(project, "explicitlm run x", "ro")
+    assert "exit code 0" not in done.stdout and "exit code" in done.stdout, done.stderr
+    assert "Read-only file system" in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_a_full_disk_during_training_loses_nothing(project) -> None:
+    line = """
+head -c 70m /dev/zero > filler 2>/dev/null
+explicitlm run x
+code=$?
+rm filler
+git status --porcelain
+git fsck --no-progress && explicitlm run y && git tag
+(exit $code)
+"""
+    done = on_a_small_disk(project, line, "rw")
+    assert "exit code 0" not in done.stdout, done.stdout + done.stderr
+    assert "No space left" in done.stdout + done.stderr
+    assert "\ny\n" in done.stdout, done.stdout + done.stderr
