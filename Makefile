@@ -19,9 +19,11 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	touch $@
 
 run: env  ## sample data, one experiment from beginning to end, its record
+	@git config user.email >/dev/null || { echo "git has no identity: commits of this clone will be by $$(id -un)"; \
+	    git config user.name "$$(id -un)"; git config user.email "$$(id -un)@localhost"; }
 	explicitlm sample-data
 	dvc exp run --name $(ID) --set-param 'description="first run on the sample data"' \
-	    --set-param use_swanlab=true --set-param swanlab_mode=offline
+	    --set-param use_swanlab=true --set-param swanlab_mode=offline --set-param swanlab_workspace=explicitlm
 	explicitlm publish $(ID)
 	cat experiments/records/$(ID).json
 

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from explicitlm.errors import ExplicitLMError
+from explicitlm.errors import ExplicitLMError, UsageError
 from explicitlm.pipeline.data_versions import resolve
 from explicitlm.pipeline.identity import NOT_CODE
 from explicitlm.pipeline.listing import fits, scan
@@ -68,9 +68,11 @@ def examine() -> list[Check]:
 
 def _git(project: Project) -> Iterator[Check]:
     git = Repository(project.main)
-    branch = git.branch()
-    yield Check("git", "ok" if branch else "warn", f"{branch or 'detached HEAD'} at {git.head[:8]}",
-                "" if branch else "git switch main (publish needs a branch)")  # fmt: skip
+    yield Check("git", "ok", f"{git.branch() or 'detached HEAD'} at {git.head[:8]}")
+    try:
+        git.check_committable()
+    except UsageError as error:
+        yield Check("publishing", "warn", error.cause, error.hint)
     changed, untracked = (
         git.changed(NOT_CODE),
         [name for name in git.untracked(NOT_CODE) if name.endswith(".py")],

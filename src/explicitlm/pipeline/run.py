@@ -17,6 +17,7 @@ from explicitlm.records import handover, publish, store
 from explicitlm.records.handover import Manifest
 from explicitlm.records.schema import Record
 from explicitlm.vcs.dvc import Dvc, experiment_run
+from explicitlm.vcs.git import Repository
 
 Say = Callable[[str], None]
 
@@ -36,6 +37,7 @@ def run(project: Project, experiment: str, description: str | None, assignments:
         overrides["description"] = description
     params = preview(project, overrides)
     identity.check_id(experiment, project.main)
+    Repository(project.main).check_committable()
     Dvc(project.main)
     check_untouched(project, resolve(project, params.revisions))
     return _run_and_publish(project, experiment, overrides, {}, say)

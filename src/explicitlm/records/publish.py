@@ -30,8 +30,7 @@ def publish(main: Path, experiment: str, say: Say) -> Record:
         UsageError: there is no such experiment, or several. StorageError: the remote cannot take the data.
     """
     git = Repository(main)
-    if git.branch() is None:
-        raise UsageError("HEAD is detached: the record would be on no branch", "git switch main, then the same command")
+    git.check_committable()
     commit = git.tag_commit(experiment) or _experiment_commit(git, experiment)
     if commit is None:
         record = _unfinished(main, experiment)
@@ -41,7 +40,7 @@ def publish(main: Path, experiment: str, say: Say) -> Record:
     pointers = _pointers(git, commit, experiment)
     with courier(main) as messenger:
         messenger.push(pointers)
-        say(f"data: remote {messenger.remote} holds {', '.join(pointers)}")
+        say(f"data: remote {messenger.remote.place} holds {', '.join(pointers)}")
     if git.tag_commit(experiment) is None:
         git.tag(experiment, commit)
     say(f"tag: {experiment} -> {commit[:8]}")

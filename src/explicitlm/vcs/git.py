@@ -119,6 +119,21 @@ class Repository:
         """Whether git takes the name for a tag."""
         return self._try("check-ref-format", f"refs/tags/{name}") is not None
 
+    def check_committable(self) -> None:
+        """Checks that a commit could be made here: before hours of training, not after them.
+
+        Raises:
+            UsageError: HEAD is on no branch, or git does not know who commits.
+        """
+        if self.branch() is None:
+            raise UsageError(
+                "HEAD is detached: the record would be on no branch", "git switch main, then the same command"
+            )
+        if self._try("var", "GIT_COMMITTER_IDENT") is None:
+            raise UsageError(
+                "git does not know who commits", 'git config user.name "..." && git config user.email "..."'
+            )
+
     # -- writing ---------------------------------------------------------------------------------
 
     def stage(self, *paths: str) -> None:
@@ -158,8 +173,6 @@ def _words(error: GitCommandError) -> str:
 def _next_after(said: str) -> str:
     if "index.lock" in said:
         return "another git is at work here: wait for it, then the same command"
-    if "user.name" in said or "user.email" in said or "identity" in said:
-        return 'git config user.name "..." && git config user.email "..."'
     return "git status"
 
 
