@@ -94,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train(argv: Sequence[str]) -> int:
     config, places = parse(argv)
+    # Threads that wait should sleep: spinning, two trainings on two cores took 5.1 s a step instead of 0.9 s.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch is loaded
     from explicitlm.training.run import run  # imports torch
 
     return run(config, places)
