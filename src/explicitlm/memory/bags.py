@@ -28,19 +28,22 @@ class Bags(NamedTuple):
 
     index_TC: the rows of each bag.
     order_E: the E = T * C picks, ordered by row (stable).
-    start_U: where each row's picks start in `order_E`.
+    bag_E: the bag of each pick, in that order.
+    start_U: where each row's picks start in that order.
     """
 
     index_TC: Tensor
     order_E: Tensor
+    bag_E: Tensor
     start_U: Tensor
 
     @classmethod
     def over(cls, index_TC: Tensor, rows: int) -> Bags:
         """Bags over a table of `rows` rows."""
-        row_E, order_E = index_TC.flatten().sort(stable=True)
-        every_U = torch.arange(rows, dtype=row_E.dtype, device=row_E.device)
-        return cls(index_TC, order_E, torch.searchsorted(row_E, every_U))
+        dtype = torch.int16 if rows <= 0x8000 else torch.int32  # sorts 2 to 4 times faster than int64
+        row_E, order_E = index_TC.flatten().to(dtype).sort(stable=True)
+        every_U = torch.arange(rows, device=row_E.device).to(dtype)
+        return cls(index_TC, order_E, _bag_of(order_E, index_TC), torch.searchsorted(row_E, every_U))
 
 
 def distinct_rows(index_TC: Tensor) -> tuple[Tensor, Bags]:
@@ -51,13 +54,18 @@ def distinct_rows(index_TC: Tensor) -> tuple[Tensor, Bags]:
     """
     if index_TC.is_cuda:
         every_E = torch.arange(index_TC.numel(), device=index_TC.device)
-        return index_TC.flatten(), Bags(every_E.view_as(index_TC), every_E, every_E)
+        bags = Bags(every_E.view_as(index_TC), every_E, _bag_of(every_E, index_TC), every_E)
+        return index_TC.flatten(), bags
     row_E, order_E = index_TC.flatten().sort(stable=True)
     first_E = torch.ones_like(row_E, dtype=torch.bool)
     torch.ne(row_E[1:], row_E[:-1], out=first_E[1:])
     slot_E = torch.empty_like(order_E).scatter_(0, order_E, first_E.cumsum(0) - 1)
     start_U = first_E.nonzero().squeeze(1)
-    return row_E[start_U], Bags(slot_E.view_as(index_TC), order_E, start_U)
+    return row_E[start_U], Bags(slot_E.view_as(index_TC), order_E, _bag_of(order_E, index_TC), start_U)
+
+
+def _bag_of(order_E: Tensor, index_TC: Tensor) -> Tensor:
+    return order_E.div(index_TC.shape[1], rounding_mode="floor")
 
 
 def weighted_sum(weight_TC: Tensor, table_UD: Tensor, bags: Bags) -> Tensor:
@@ -74,34 +82,30 @@ def sampled_dot(query_TD: Tensor, table_UD: Tensor, bags: Bags) -> Tensor:
 
 class _WeightedSum(Function):
     @staticmethod
-    def forward(
-        ctx: Any, weight_TC: Tensor, table_UD: Tensor, index_TC: Tensor, order_E: Tensor, start_U: Tensor
-    ) -> Tensor:
-        ctx.save_for_backward(weight_TC, table_UD, index_TC, order_E, start_U)
+    def forward(ctx: Any, weight_TC: Tensor, table_UD: Tensor, index_TC: Tensor, *transposed: Tensor) -> Tensor:
+        ctx.save_for_backward(weight_TC, table_UD, index_TC, *transposed)
         return _sums(weight_TC, table_UD, index_TC)
 
     @staticmethod
     def backward(ctx: Any, grad_TD: Tensor) -> tuple[Tensor | None, ...]:
-        weight_TC, table_UD, index_TC, order_E, start_U = ctx.saved_tensors
+        weight_TC, table_UD, index_TC, *transposed = ctx.saved_tensors
         grad_TD = grad_TD.contiguous()
         grad_weight_TC = _dots(grad_TD, table_UD, index_TC) if ctx.needs_input_grad[0] else None
-        return grad_weight_TC, _transposed_sums(weight_TC, grad_TD, order_E, start_U), None, None, None
+        return grad_weight_TC, _transposed_sums(weight_TC, grad_TD, *transposed), None, None, None, None
 
 
 class _SampledDot(Function):
     @staticmethod
-    def forward(
-        ctx: Any, query_TD: Tensor, table_UD: Tensor, index_TC: Tensor, order_E: Tensor, start_U: Tensor
-    ) -> Tensor:
-        ctx.save_for_backward(query_TD, table_UD, index_TC, order_E, start_U)
+    def forward(ctx: Any, query_TD: Tensor, table_UD: Tensor, index_TC: Tensor, *transposed: Tensor) -> Tensor:
+        ctx.save_for_backward(query_TD, table_UD, index_TC, *transposed)
         return _dots(query_TD, table_UD, index_TC)
 
     @staticmethod
     def backward(ctx: Any, grad_TC: Tensor) -> tuple[Tensor | None, ...]:
-        query_TD, table_UD, index_TC, order_E, start_U = ctx.saved_tensors
+        query_TD, table_UD, index_TC, *transposed = ctx.saved_tensors
         grad_TC = grad_TC.contiguous()
         grad_query_TD = _sums(grad_TC, table_UD, index_TC)
-        return grad_query_TD, _transposed_sums(grad_TC, query_TD, order_E, start_U), None, None, None
+        return grad_query_TD, _transposed_sums(grad_TC, query_TD, *transposed), None, None, None, None
 
 
 def _sums(weight_TC: Tensor, table_UD: Tensor, index_TC: Tensor) -> Tensor:
@@ -111,10 +115,9 @@ def _sums(weight_TC: Tensor, table_UD: Tensor, index_TC: Tensor) -> Tensor:
     )
 
 
-def _transposed_sums(weight_TC: Tensor, x_TD: Tensor, order_E: Tensor, start_U: Tensor) -> Tensor:
-    weight_E = weight_TC.detach().flatten()[order_E].to(x_TD.dtype)
-    query_E = order_E.div(weight_TC.shape[1], rounding_mode="floor")
-    return F.embedding_bag(query_E, x_TD.detach(), start_U, mode="sum", per_sample_weights=weight_E)
+def _transposed_sums(weight_TC: Tensor, x_TD: Tensor, order_E: Tensor, bag_E: Tensor, start_U: Tensor) -> Tensor:
+    weight_E = weight_TC.detach().flatten().index_select(0, order_E).to(x_TD.dtype)
+    return F.embedding_bag(bag_E, x_TD.detach(), start_U, mode="sum", per_sample_weights=weight_E)
 
 
 def _dots(query_TD: Tensor, table_UD: Tensor, index_TC: Tensor) -> Tensor:

@@ -1,0 +1,121 @@
+"""One form of the model in a process of its own, so that its peak memory is its own.
+
+Started by benchmarks/model.py with a JSON description; reads commands from stdin, one a line, and answers each
+with one JSON line: a number (that many training steps), "parts" (a step's time by part), "end" (peak memory).
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from typing import Any
+
+import torch
+from _model_parts import part_times
+from reference_model import ReferenceLM
+from torch import Tensor
+
+from explicitlm.config import TrainConfig
+from explicitlm.memory import BankUpdater
+from explicitlm.model import ExplicitLM, count_parameters
+from explicitlm.training.optimizer import build_optimizer
+
+PAD = 0
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class Form:
+    """A model, its optimizer and random batches. `form` is memory, dense or reference."""
+
+    def __init__(self, form: str, values: dict[str, Any]) -> None:
+        torch.manual_seed(1337)
+        self.config = TrainConfig(**values, disable_memory=form == "dense")
+        model = ExplicitLM(self.config, PAD).to(DEVICE)
+        self.reference = ReferenceLM(model) if form == "reference" else None
+        if model.bank is not None and self.reference is not None:
+            model.bank = type(model.bank)(1, 1, self.config.vocab_size, PAD, 0.0)  # it holds its own, in int64
+        self.model, self.optimizer = model, build_optimizer(model, self.config)
+        self.updater = BankUpdater(self.config, [PAD])
+        self.steps = self.distinct = 0
+
+    def batch(self) -> Tensor:
+        """Uniform random ids [B, S + 1]: they repeat less than text, which favours the reference."""
+        shape = (self.config.batch_size, self.config.max_seq_len + 1)
+        return torch.randint(1, self.config.vocab_size, shape, device=DEVICE)
+
+    def step(self) -> None:
+        """Forward, backward, optimizer step, and the bank's update when its turn comes."""
+        ids = self.batch()
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=self.config.mixed_precision == "bf16"):
+            if self.reference is None:
+                output = self.model(ids[:, :-1], ids[:, 1:])
+                loss = output.loss
+            else:
+                loss, output = self.reference(ids[:, :-1], ids[:, 1:])
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.steps += 1
+        if self.reference is None:
+            self.updater.observe(output)
+            self.updater.apply(self.model)
+        elif self.steps % self.config.ema_update_freq == 0:
+            self.reference.update_bank(output, self.config.ema_decay)
+        self.selections = output.selections
+
+    def run(self, count: int) -> float:
+        """Seconds that `count` steps take."""
+        synchronize()
+        start = time.perf_counter()
+        for _ in range(count):
+            self.step()
+        synchronize()
+        return time.perf_counter() - start
+
+    def totals(self) -> dict[str, Any]:
+        """Peak memory of the process (on a GPU: of the device), parameters, and how much candidates repeat."""
+        if DEVICE.type == "cuda":
+            peak = torch.cuda.max_memory_allocated()
+        else:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        distinct = [selection.candidates_BSC.unique().numel() for selection in self.selections]
+        return {
+            "peak_memory_mb": round(peak / 2**20),
+            "parameters": count_parameters(self.config),
+            "distinct_candidates": distinct,
+        }
+
+
+def synchronize() -> None:
+    """Waits for the device, so that a clock read after it is true."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def main() -> None:
+    """Builds the form, says so, and answers commands until `end`."""
+    description = json.loads(sys.argv[1])
+    torch.use_deterministic_algorithms(True)
+    form = Form(description["form"], description["values"])
+    form.run(2)
+    answer({"ready": True})
+    for line in sys.stdin:
+        command = line.strip()
+        if command == "end":
+            answer(form.totals())
+            return
+        if command == "parts":
+            answer(part_times(form.model, form.optimizer, form.updater, form.batch(), synchronize))
+        else:
+            answer({"seconds": form.run(int(command))})
+
+
+def answer(value: dict[str, Any]) -> None:
+    """One line of JSON."""
+    print(json.dumps(value), flush=True)
+
+
+if __name__ == "__main__":
+    main()
