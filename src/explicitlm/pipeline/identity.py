@@ -57,27 +57,29 @@ def check_id(experiment: str, main: Path) -> None:
 
 
 def started_by() -> str:
-    """The command that started this stage, found among the parent processes, without folders."""
+    """The command that started this stage as the user typed it, without folders: the outermost of its parents.
+
+    `explicitlm run` starts `dvc exp run`, which starts the stage; a queue's worker is DVC's own affair.
+    """
+    told = ""
     for process in psutil.Process().parents():
         try:
-            words = process.cmdline()
+            told = _told(process.cmdline()) or told
         except psutil.Error:
             continue
-        for index, word in enumerate(words):
-            name = Path(word).name
-            following = words[index + 1 : index + 2]
-            if name in ("dvc", "__main__.py") or (word == "dvc" and words[index - 1] == "-m"):
-                if following and following[0] in ("exp", "experiments", "repro"):
-                    return _told(shlex.join(["dvc", *words[index + 1 :]]))
-                if following and "queue" in " ".join(words):
-                    return "dvc queue start"
-            if name == "explicitlm":
-                return _told(shlex.join(["explicitlm", *words[index + 1 :]]))
-    return "python -m explicitlm.pipeline.sync_data"
+    return told or "python -m explicitlm.pipeline.sync_data"
 
 
-def _told(command: str) -> str:
-    return "dvc queue start" if "queue-worker" in command else command
+def _told(words: list[str]) -> str:
+    """A parent's command if it is one of ours or DVC's: `python /somewhere/dvc exp run` is told as `dvc exp run`."""
+    for index, word in enumerate(words[:-1]):
+        name, following = Path(word).name, words[index + 1 :]
+        if name == "dvc" and following[0] in ("exp", "experiments", "repro", "queue"):
+            internal = "exec-run" in following or "queue-worker" in following
+            return "dvc queue start" if internal else shlex.join(["dvc", *following])
+        if name == "explicitlm":
+            return shlex.join(["explicitlm", *following])
+    return ""
 
 
 def code_version(project: Project) -> CodeVersion:
