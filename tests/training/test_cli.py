@@ -54,7 +54,6 @@ def test_help_needs_no_torch() -> None:
         (["--epochs", "two"], 2, "invalid int value: 'two'"),
         (["--unknown", "1"], 2, "unrecognized arguments: --unknown 1"),
         (["--dataset_path", "nowhere"], 3, "error: the training data is missing: nowhere does not exist"),
-        (["--val_dataset_path", "data/knowledge_base"], 3, "error: the validation data is empty"),
         (["--resume"], 2, "error: there is no state to resume in"),
     ],
 )
