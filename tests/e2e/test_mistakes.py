@@ -149,7 +149,7 @@ def on_a_small_disk(project, line: str, options: str) -> subprocess.CompletedPro
     needs_root()
     script = f"""
 set -e
-mkdir -p /tmp/small-$$ && mount -t tmpfs -o size=64m tmpfs /tmp/small-$$
+mkdir -p /tmp/small-$$ && mount -t tmpfs -o size=300m tmpfs /tmp/small-$$
 cp -a {project.root} /tmp/small-$$/project && cd /tmp/small-$$/project
 mount -o remount,{options} /tmp/small-$$
 set +e
@@ -168,17 +168,23 @@ def test_a_read_only_disk(project) -> None:
     assert "Read-only file system" in done.stderr and "Traceback" not in done.stderr, done.stderr
 
 
-def test_a_full_disk_during_training_loses_nothing(project) -> None:
+def test_a_full_disk_is_refused_before_anything_starts(project) -> None:
+    done = on_a_small_disk(project, "head -c 1g /dev/zero > filler 2>/dev/null\nexplicitlm run x", "rw")
+    assert "exit code 4" in done.stdout, done.stdout + done.stderr
+    assert "No space left on device" in done.stderr and "next: dvc gc" in done.stderr
+
+
+def test_a_disk_that_fills_during_training_loses_nothing(project) -> None:
     line = """
-head -c 70m /dev/zero > filler 2>/dev/null
-explicitlm run x
-code=$?
+explicitlm run x epochs=100 & run=$!
+until grep -qs '^step 5/' logs/x.log; do sleep 0.1; done
+head -c 1g /dev/zero > filler 2>/dev/null
+wait $run; code=$?
 rm filler
-git status --porcelain
 git fsck --no-progress && explicitlm run y && git tag
 (exit $code)
 """
     done = on_a_small_disk(project, line, "rw")
-    assert "exit code 0" not in done.stdout, done.stdout + done.stderr
-    assert "No space left" in done.stdout + done.stderr
+    assert "exit code 5" in done.stdout, done.stdout + done.stderr
+    assert "No space left on device" in done.stdout + done.stderr
     assert "\ny\n" in done.stdout, done.stdout + done.stderr

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import signal
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from explicitlm.errors import ConfigError, TrainingError, UsageError
+from explicitlm.errors import ConfigError, StorageError, TrainingError, UsageError
 from explicitlm.pipeline import identity
 from explicitlm.pipeline.data_versions import resolve
 from explicitlm.pipeline.switch import check_untouched
@@ -20,6 +22,8 @@ from explicitlm.vcs.dvc import Dvc, experiment_run
 from explicitlm.vcs.git import Repository
 
 Say = Callable[[str], None]
+
+LEAST_FREE = 100_000_000  # bytes, below which even a tiny experiment's cache, log and states do not fit
 
 
 def run(project: Project, experiment: str, description: str | None, assignments: list[str], say: Say) -> Record:
@@ -38,9 +42,22 @@ def run(project: Project, experiment: str, description: str | None, assignments:
     params = preview(project, overrides)
     identity.check_id(experiment, project.main)
     Repository(project.main).check_committable()
+    _check_disk(project)
     Dvc(project.main)
     check_untouched(project, resolve(project, params.revisions))
     return _run_and_publish(project, experiment, overrides, {}, say)
+
+
+def _check_disk(project: Project) -> None:
+    """Refuses to start on a disk that is read-only or all but full: DVC would leave its locks behind."""
+    if not os.access(project.main, os.W_OK) or os.statvfs(project.main).f_flag & os.ST_RDONLY:
+        raise StorageError(f"Read-only file system: {project.main}", "remount it, or work in a clone elsewhere")
+    free = shutil.disk_usage(project.main).free
+    if free < LEAST_FREE:
+        raise StorageError(
+            f"No space left on device: {free / 1e6:.0f} MB free, a run needs {LEAST_FREE / 1e6:.0f} MB and its data",
+            "dvc gc --workspace --all-tags, or free space elsewhere on the disk",
+        )
 
 
 def resume(project: Project, experiment: str, say: Say) -> Record:
