@@ -97,7 +97,8 @@ def synchronize() -> None:
 def main() -> None:
     """Builds the form, says so, and answers commands until `end`."""
     description = json.loads(sys.argv[1])
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True)  # as in training
+    torch.utils.deterministic.fill_uninitialized_memory = False
     form = Form(description["form"], description["values"])
     form.run(2)
     answer({"ready": True})

@@ -124,7 +124,8 @@ def _dots(query_TD: Tensor, table_UD: Tensor, index_TC: Tensor) -> Tensor:
     """embedding_bag's gradient to its weights is this product; torch has no public name for it."""
     bags, size = index_TC.shape
     start_T = torch.arange(0, bags * size, size, dtype=index_TC.dtype, device=index_TC.device)
-    bag_E = torch.arange(bags, dtype=index_TC.dtype, device=index_TC.device).repeat_interleave(size)
+    every_T = torch.arange(bags, dtype=index_TC.dtype, device=index_TC.device)
+    bag_E = every_T.unsqueeze(1).expand(-1, size).contiguous().flatten()
     dots_E: Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(
         query_TD.detach(), table_UD.detach(), index_TC.flatten(), start_T, bag_E, _SUM
     )

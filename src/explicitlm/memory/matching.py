@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.autograd import Function
 
 from explicitlm.memory.bags import Bags, sampled_dot, weighted_sum
+
+_TINY = 1e-12  # length below which a vector counts as zero (an entry of padding only)
 
 
 class Match(NamedTuple):
@@ -41,8 +43,8 @@ def match_entries(
         temperature: of the softmax.
         noise_TC: Gumbel noise g (training, see `noise`); None for g = 0.
     """
-    unit_UD = F.normalize(entry_UD, dim=-1)
-    cosine_TC = sampled_dot(F.normalize(query_TD, dim=-1), unit_UD, bags).float()
+    unit_UD = unit_rows(entry_UD)
+    cosine_TC = sampled_dot(unit_rows(query_TD), unit_UD, bags).float()
     logits_TC = cosine_TC + log_prior_TC.float()
     if noise_TC is not None:
         logits_TC = logits_TC + noise_TC
@@ -65,6 +67,31 @@ def mean_pair_cosine(unit_UD: Tensor, bags: Bags) -> Tensor:
     index_TC = bags.index_TC
     candidates = index_TC.shape[1]
     total_TD = weighted_sum(torch.ones_like(index_TC, dtype=unit_UD.dtype), unit_UD, bags).float()
-    self_U = unit_UD.detach().float().square().sum(-1).round()  # 1, or 0 for an entry of padding only
+    self_U = torch.linalg.vector_norm(unit_UD.detach().float(), dim=-1).round()  # 0 for an entry of padding only
     pairs_T = total_TD.square().sum(-1) - self_U[index_TC].sum(-1)
-    return pairs_T / max(candidates * (candidates - 1), 1)
+    mean_T: Tensor = pairs_T / max(candidates * (candidates - 1), 1)
+    return mean_T
+
+
+def unit_rows(x_TD: Tensor) -> Tensor:
+    """Each row divided by its length; a row of zeros stays zero."""
+    unit_TD: Tensor = _UnitRows.apply(x_TD)  # type: ignore[no-untyped-call]
+    return unit_TD
+
+
+class _UnitRows(Function):
+    """The gradient in closed form: four passes over [T, D], where autograd makes ten over F.normalize."""
+
+    @staticmethod
+    def forward(ctx: Any, x_TD: Tensor) -> Tensor:
+        inverse_T1 = torch.linalg.vector_norm(x_TD, dim=-1, keepdim=True).clamp_(min=_TINY).reciprocal_()
+        unit_TD: Tensor = x_TD * inverse_T1
+        ctx.save_for_backward(unit_TD, inverse_T1)
+        return unit_TD
+
+    @staticmethod
+    def backward(ctx: Any, grad_TD: Tensor) -> Tensor:
+        unit_TD, inverse_T1 = ctx.saved_tensors
+        along_T1 = (grad_TD * unit_TD).sum(-1, keepdim=True)
+        grad_x_TD: Tensor = grad_TD.addcmul(unit_TD, along_T1, value=-1).mul_(inverse_T1)
+        return grad_x_TD
