@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+pytest_plugins = ["s3_servers"]
 ROOT = Path(__file__).parents[1]
 
 # Small enough that a training process takes seconds; every part of the model is still there.

@@ -17,12 +17,14 @@ from explicitlm.pipeline.data_versions import resolve
 from explicitlm.pipeline.identity import NOT_CODE
 from explicitlm.pipeline.listing import fits, scan
 from explicitlm.project import DATASETS, Project
-from explicitlm.vcs.courier import courier
-from explicitlm.vcs.dvc import Dvc
+from explicitlm.vcs import s3
+from explicitlm.vcs.courier import remote_of
 from explicitlm.vcs.git import Repository
 from explicitlm.vcs.pointer import parse_pointer
 
 LOW_DISK_GB = 5.0
+LOW_SKEW_S, MAX_SKEW_S = 60, 900
+State = Literal["ok", "warn", "fail"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Check:
     """One line of the list."""
 
     name: str
-    state: Literal["ok", "warn", "fail"]
+    state: State
     detail: str
     hint: str = ""
 
@@ -91,20 +93,44 @@ def _git(project: Project) -> Iterator[Check]:
 
 
 def _dvc(project: Project) -> Iterator[Check]:
-    remote = Dvc(project.main).default_remote()
+    remote = remote_of(project.main)
     if remote is None:
-        yield Check("dvc", "fail", "no default remote", "dvc remote default --local local")
+        yield Check("dvc", "fail", "no default remote", "explicitlm remote local")
     else:
-        yield Check("dvc", "ok", f"default remote {remote}")
+        yield Check("dvc", "ok", f"default remote {remote.place}")
 
 
 def _remote(project: Project) -> Iterator[Check]:
-    with courier(project.main) as messenger:
-        probe = messenger.folder / "probe"
-        probe.mkdir()
-        (probe / "probe").write_text("explicitlm doctor\n", encoding="utf-8")
-        messenger.push({"probe": messenger.add(probe)})
-        yield Check("remote", "ok", f"{messenger.remote} took a probe and holds it")
+    remote = remote_of(project.main)
+    if remote is None:
+        return
+    if not remote.is_s3:
+        yield _folder(Path(remote.url))
+        return
+    s3.ask(remote)
+    yield Check(
+        "remote", "ok", f"{remote.endpoint or 'AWS'} answers, takes the credentials, has bucket {remote.bucket}"
+    )
+    skew = s3.probe(remote)
+    yield Check("remote store", "ok", "took a probe, gave it back, removed it")
+    state: State = "fail" if abs(skew) > MAX_SKEW_S else "warn" if abs(skew) > LOW_SKEW_S else "ok"
+    yield Check("clock", state, f"{skew:+.0f} s against the store (it refuses from {MAX_SKEW_S} s on)",
+                "" if state == "ok" else "timedatectl set-ntp true")  # fmt: skip
+
+
+def _folder(folder: Path) -> Check:
+    """A remote that is a folder: it takes a probe, gives it back and drops it."""
+    probe = folder / f".explicitlm-probe-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(s3.PROBE)
+        whole = probe.read_bytes() == s3.PROBE
+        probe.unlink()
+    except OSError as error:
+        return Check("remote", "fail", f"{folder}: {error.strerror}", f"df -h {folder}; ls -ld {folder}")
+    if not whole:
+        return Check("remote", "fail", f"{folder} gave back other bytes than were written", "use another disk")
+    return Check("remote", "ok", f"{folder} took a probe, gave it back, removed it")
 
 
 def _parameters(project: Project) -> Iterator[Check]:
@@ -132,8 +158,12 @@ def _data(project: Project) -> Iterator[Check]:
             yield Check(dataset.path, "warn", f"version {pointer.md5[:8]} is not laid out here",
                         f"dvc pull {dataset.pointer} (the sample: explicitlm sample-data)")  # fmt: skip
         elif not fits(listing, pointer):
-            yield Check(dataset.path, "fail", f"is not version {pointer.md5[:8]} ({listing.nfiles} files, {listing.size} bytes)",
-                        f"dvc add {dataset.path} to keep the change, dvc checkout --force {dataset.pointer} to drop it")  # fmt: skip
+            yield Check(
+                dataset.path,
+                "fail",
+                f"is not version {pointer.md5[:8]} ({listing.nfiles} files, {listing.size} bytes)",
+                f"dvc add {dataset.path} to keep the change, dvc checkout --force {dataset.pointer} to drop it",
+            )
         elif not os.access(folder, os.R_OK | os.X_OK):
             yield Check(dataset.path, "fail", "cannot be read", f"chmod -R u+rX {dataset.path}")
         else:

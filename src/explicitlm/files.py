@@ -12,8 +12,12 @@ from typing import Any
 from explicitlm.errors import UsageError
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, mode: int = 0o644) -> None:
     """Writes text so that a reader sees the old file or the new one, never a part.
+
+    Args:
+        path: the file. text: its content.
+        mode: its permissions: others must be able to read a record, but not credentials.
 
     Raises:
         OSError: the disk is full or read-only; the old file is then untouched.
@@ -25,7 +29,7 @@ def write_text(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp makes 0600: others must be able to read a record
+        Path(temporary).chmod(mode)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -31,7 +31,7 @@ def test_push_then_fetch_brings_every_object(project, monkeypatch) -> None:
     shutil.rmtree(project.root / ".dvc/cache")
     with courier(project.root) as messenger:
         assert messenger.missing(pointer) == [pointer.md5]
-        messenger.fetch("data/database", pointer)
+        messenger.fetch({"data/database": pointer})
         assert messenger.missing(pointer) == []
     assert list((project.root / ".dvc/tmp").glob("courier-*")) == []
     assert project.git("status", "--porcelain") == ""
@@ -55,7 +55,7 @@ def test_data_that_is_nowhere_is_named(project, monkeypatch) -> None:
         monkeypatch.setenv(key, value)
     shutil.rmtree(project.root / ".dvc/cache")
     with courier(project.root) as messenger, pytest.raises(DataError) as caught:
-        messenger.fetch("data/database", pointer_of(project.root, "database"))
+        messenger.fetch({"data/database": pointer_of(project.root, "database")})
     assert "data/database" in caught.value.cause
     assert "neither in the cache nor on remote local" in caught.value.cause
     assert "dvc push data/database" in caught.value.hint

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 from explicitlm.errors import DataError
 from explicitlm.files import write_text
 from explicitlm.pipeline.data_versions import Wanted
 from explicitlm.pipeline.listing import Stamps, fits, scan
 from explicitlm.project import Dataset, Project
-from explicitlm.vcs.courier import courier
+from explicitlm.vcs.courier import Courier, courier
 from explicitlm.vcs.dvc import Dvc
 from explicitlm.vcs.pointer import Pointer
 
@@ -51,15 +53,17 @@ def _is_whole(project: Project, item: Wanted, stamps: Stamps) -> bool:
         return True
     if listing.nfiles == 0:
         return False  # an empty folder is what is left of a failed checkout
-    raise DataError(f"{path} was changed without dvc add ({item.dataset.pointer} names another content)",
-                    f"dvc add {path} to keep the change, or: dvc checkout --force {item.dataset.pointer} to drop it")  # fmt: skip
+    raise DataError(
+        f"{path} was changed without dvc add ({item.dataset.pointer} names another content)",
+        f"dvc add {path} to keep the change, or: dvc checkout --force {item.dataset.pointer} to drop it",
+    )
 
 
 def bring(project: Project, wanted: list[Wanted], whole: dict[str, bool], say: Say) -> None:
     """Makes every data folder hold its target version.
 
     Objects that the cache lacks are fetched first, so a remote that fails leaves every folder as it was. A switch that
-    fails or is interrupted is taken back: the dataset is then the old version, and the error says so.
+    fails or is interrupted is taken back: the datasets are then at the old versions, and the message says so.
 
     Raises:
         DataError: neither cache nor remote has a version.
@@ -75,39 +79,72 @@ def bring(project: Project, wanted: list[Wanted], whole: dict[str, bool], say: S
     if not moves:
         return
     with courier(project.main) as messenger:
+        targets = {item.dataset.path: item.target for item in moves if item.target}
+        if lacking := [path for path, target in targets.items() if messenger.missing(target)]:
+            say(f"fetching {', '.join(lacking)} from remote {messenger.remote.place}")
+        messenger.fetch(targets)
         for item in moves:
-            if item.target:
-                messenger.fetch(item.dataset.path, item.target)
-    for item in moves:
-        _move(project, item, say)
+            _move(project, messenger, item, whole[item.dataset.folder], say)
 
 
-def _move(project: Project, item: Wanted, say: Say) -> None:
+def _move(project: Project, messenger: Courier, item: Wanted, whole: bool, say: Say) -> None:
     dataset, stamps = item.dataset, Stamps(project)
+    change = _change(messenger, item) if whole else None
     stamps.start_switch(dataset.path)
     try:
-        _lay_out(project, dataset, item.target)
+        _lay_out(project, messenger, dataset, item.target, change)
     except BaseException:
-        _lay_out(project, dataset, item.current)
+        _lay_out(project, messenger, dataset, item.current, None)
         held = item.current.md5[:8] if item.current else "absent"
         say(f"{dataset.folder}: switch failed, back at the old version ({held})")
         raise
     before = item.current.md5[:8] if item.current else "absent"
     after = item.target.md5[:8] if item.target else "absent"
     arrow = f"{before} -> {after}" if item.current != item.target else f"{after} brought from the cache"
-    say(f"{dataset.folder}: {arrow}{_amount(item.target)}")
+    say(f"{dataset.folder}: {arrow}{_amount(item.target, change)}")
 
 
-def _lay_out(project: Project, dataset: Dataset, pointer: Pointer | None) -> None:
-    """Writes the .dvc file and makes the folder follow it."""
+@dataclass(frozen=True)
+class _Change:
+    """Paths in a folder that one version has otherwise than another: those to remove, those to link (by hash)."""
+
+    remove: list[str]
+    link: dict[str, str]
+
+
+def _change(messenger: Courier, item: Wanted) -> _Change | None:
+    """What differs between two versions of a folder; None where only DVC can tell."""
+    if item.current is None or item.target is None or messenger.missing(item.current):
+        return None
+    before, after = messenger.entries(item.current), messenger.entries(item.target)
+    if before is None or after is None:
+        return None
+    return _Change(
+        remove=[path for path, md5 in before.items() if after.get(path) != md5],
+        link={path: md5 for path, md5 in after.items() if before.get(path) != md5},
+    )
+
+
+def _lay_out(
+    project: Project, messenger: Courier, dataset: Dataset, pointer: Pointer | None, change: _Change | None
+) -> None:
+    """Writes the .dvc file and makes the folder follow it.
+
+    Of a folder that wholly holds another version only the differing files are touched: DVC itself looks at all of them,
+    which takes it 11 s for 50,000 files of which 500 differ.
+    """
     path, folder = project.tree / dataset.pointer, project.tree / dataset.path
     if pointer is None:
         path.unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
         return
     write_text(path, pointer.text())
-    Dvc(project.tree).checkout(dataset.pointer, force=True)
+    if change:
+        _apply(messenger, folder, change)
     listing = scan(folder)
+    if change is None or listing is None or not fits(listing, pointer):
+        Dvc(project.tree).checkout(dataset.pointer, force=True)
+        listing = scan(folder)
     if listing is None or not fits(listing, pointer):
         raise DataError(
             f"{dataset.path} is not {pointer.md5[:8]} after dvc checkout",
@@ -116,7 +153,19 @@ def _lay_out(project: Project, dataset: Dataset, pointer: Pointer | None) -> Non
     Stamps(project).confirm(dataset.path, pointer, listing)
 
 
-def _amount(pointer: Pointer | None) -> str:
+def _apply(messenger: Courier, folder: Path, change: _Change) -> None:
+    for name in change.remove:
+        (folder / name).unlink()
+    for parent in sorted({(folder / name).parent for name in change.remove}, reverse=True):
+        while parent != folder and not any(parent.iterdir()):
+            parent.rmdir()
+            parent = parent.parent
+    messenger.link({folder / name: md5 for name, md5 in change.link.items()})
+
+
+def _amount(pointer: Pointer | None, change: _Change | None) -> str:
+    """Files and bytes of the version, and how many files moved."""
     if pointer is None or pointer.size is None:
         return ""
-    return f", {pointer.nfiles or 1} files, {pointer.size / 1e6:.1f} MB"
+    differing = f", {len({*change.remove, *change.link})} differ" if change else ""
+    return f", {pointer.nfiles or 1} files, {pointer.size / 1e6:.1f} MB{differing}"

@@ -20,6 +20,11 @@ def path_of(experiment: str) -> str:
     return f"{FOLDER}/{experiment}.json"
 
 
+def ids(root: Path) -> list[str]:
+    """Ids of all experiments that have a record in a checkout."""
+    return sorted(path.stem for path in (root / FOLDER).glob("*.json"))
+
+
 def save(root: Path, record: Record) -> Path:
     """Writes a record atomically, keys in the schema's order."""
     path = root / path_of(record.experiment.id)

@@ -8,55 +8,84 @@ a stage too, and its cost does not grow with the number of experiments.
 from __future__ import annotations
 
 import json
+import os
+import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from configobj import ConfigObj
 
-from explicitlm.errors import DataError, StorageError
+from explicitlm.errors import DataError, ExplicitLMError, StorageError
 from explicitlm.vcs.dvc import Dvc
 from explicitlm.vcs.pointer import Pointer, parse_pointer
+from explicitlm.vcs.remote import CONNECT_S, READ_S, Remote, default_remote
+from explicitlm.vcs.s3 import ask, probe, watching
+
+NO_SPACE = re.compile("no space left|storagefull|insufficientcapacity|quotaexceeded|disk quota", re.IGNORECASE)
+MANY = 2000  # objects
+GO_ON = "the same command again goes on where this one stopped"
 
 
 class Courier:
     """See the module. Made by `courier`."""
 
-    def __init__(self, folder: Path, cache: Path, remote: str | None) -> None:
+    def __init__(self, folder: Path, cache: Path, links: tuple[str, ...], remote: Remote | None) -> None:
         self._folder = folder
         self._cache = cache
+        self._links = links
+        self._lists: dict[str, list[dict[str, str]]] = {}
         self._dvc = Dvc(folder, site_cache=folder / "site")
-        self.remote = remote
+        self._remote = remote
+
+    @property
+    def remote(self) -> Remote:
+        """Where data comes from and goes to.
+
+        Raises:
+            StorageError: none is chosen.
+        """
+        if self._remote is None:
+            raise StorageError("no default remote is chosen", "explicitlm remote local, or: explicitlm remote minio")
+        return self._remote
 
     def missing(self, pointer: Pointer) -> list[str]:
         """Hashes of the objects that the cache lacks; a folder's list, when missing, stands for its files."""
         if not self._object(pointer.md5).exists():
             return [pointer.md5]
-        return [md5 for md5 in self.parts(pointer) if not self._object(md5).exists()]
+        parts = self.parts(pointer)
+        if len(parts) < MANY:
+            return [md5 for md5 in parts if not self._object(md5).exists()]
+        # 256 folders are listed sooner than tens of thousands of files are asked for, one by one
+        folders = {md5[:2] for md5 in parts}
+        held = {head + tail for head in folders for tail in _names(self._cache / "files/md5" / head)}
+        return [md5 for md5 in parts if md5 not in held]
 
-    def fetch(self, path: str, pointer: Pointer) -> None:
-        """Brings one version from the remote into the cache.
+    def fetch(self, wanted: Mapping[str, Pointer]) -> None:
+        """Brings versions from the remote into the cache.
+
+        Args:
+            wanted: versions by the path of their data.
 
         Raises:
-            DataError: neither the cache nor the remote has it.
+            DataError: neither the cache nor the remote has one, or the remote's copy is damaged.
+            StorageError: the remote is out of reach or refuses; the disk is full.
         """
-        if not self.missing(pointer):
+        lacking = {path: pointer for path, pointer in wanted.items() if self.missing(pointer)}
+        if not lacking:
             return
-        remote = self.remote or "(none configured)"
-        self._place({path: pointer})
+        if self.remote.is_s3:
+            ask(self.remote)
+        failure = None
         try:
-            self._dvc.fetch(f"{pointer.name}.dvc")
-            cause = ""
+            self._dvc.fetch(*self._place(lacking), watch=watching(self.remote, ask))
         except StorageError as error:
-            cause = f" ({error.cause})"
-        if lost := self.missing(pointer):
-            raise DataError(
-                f"{path} ({pointer.md5[:8]}): {len(lost)} object(s) neither in the cache nor on remote {remote}{cause}: "
-                "pushed by nobody, or the remote is out of reach",
-                f"where the data was added: dvc push {path}; here: dvc remote list, explicitlm doctor",
-            )
+            failure = error
+        for path, pointer in lacking.items():
+            if lost := self.missing(pointer):
+                raise self._why(path, pointer, lost, failure)
 
     def push(self, pointers: Mapping[str, Pointer]) -> None:
         """Sends versions to the remote and makes sure that it really holds every object.
@@ -67,16 +96,52 @@ class Courier:
         Raises:
             StorageError: the remote is out of reach, full, or still incomplete after the repair.
         """
-        self._place(pointers)
-        targets = [f"{pointer.name}.dvc" for pointer in pointers.values()]
-        self._dvc.push(*targets)
+        if self.remote.is_s3:
+            ask(self.remote)
+        targets = self._place(pointers)
+        self._send(targets)
         if lost := self._lost(pointers):
             self._forget([pointer.md5 for pointer in pointers.values() if pointer.md5.endswith(".dir")])
-            self._dvc.push(*targets)
+            self._send(targets)
             lost = self._lost(pointers)
         if lost:
-            raise StorageError(f"remote {self.remote} still lacks {len(lost)} object(s), the first is {lost[0]}",
+            raise StorageError(f"remote {self.remote.place} still lacks {len(lost)} object(s), the first is {lost[0]}",
                                "explicitlm doctor")  # fmt: skip
+
+    def _send(self, targets: list[str]) -> None:
+        try:
+            self._dvc.push(*targets, watch=watching(self.remote, probe))
+        except StorageError as error:
+            if self.remote.is_s3:
+                probe(self.remote)  # says it better, if the store is gone or full
+            raise _in_words(error, f"remote {self.remote.place}") from None
+
+    def _why(self, path: str, pointer: Pointer, lost: list[str], failure: StorageError | None) -> ExplicitLMError:
+        """The error for objects that did not arrive."""
+        if failure and self.remote.is_s3:
+            ask(self.remote)
+        if failure and NO_SPACE.search(failure.cause):
+            return _in_words(failure, f"the cache {self._cache}")
+        there = sorted(self._on_remote(lost))
+        name = f"{path} ({pointer.md5[:8]})"
+        if not there:
+            return DataError(
+                f"{name}: {len(lost)} object(s) neither in the cache nor on remote {self.remote.place}: "
+                "pushed by nobody?",
+                f"where the data was added: dvc push {path}; here: dvc remote list, explicitlm doctor",
+            )
+        if failure:
+            return StorageError(
+                f"{name}: {len(there)} object(s) did not arrive from remote {self.remote.place}: {failure.cause}",
+                GO_ON,
+            )
+        first = f"{self.remote.url}/files/md5/{there[0][:2]}/{there[0][2:]}"
+        files = ", ".join(self._files(pointer, there)[:3])
+        return DataError(
+            f"{name}: {len(there)} object(s) on remote {self.remote.place} are damaged, their bytes have another hash "
+            f"({files}); they were not used. The first is {first}",
+            f"remove the damaged objects on the store, then where the data was added: dvc push {path}",
+        )
 
     def add(self, source: Path) -> Pointer:
         """Takes a folder into the cache, by links where the file system has them.
@@ -92,23 +157,59 @@ class Courier:
         """Where folders to `add` are made."""
         return self._folder
 
-    def _place(self, pointers: Mapping[str, Pointer]) -> None:
+    def _place(self, pointers: Mapping[str, Pointer]) -> list[str]:
         for pointer in pointers.values():
             (self._folder / f"{pointer.name}.dvc").write_text(pointer.text(), encoding="utf-8")
+        return [f"{pointer.name}.dvc" for pointer in pointers.values()]
 
     def _object(self, md5: str) -> Path:
         return self._cache / "files/md5" / md5[:2] / md5[2:]
 
-    def parts(self, pointer: Pointer) -> list[str]:
-        """Hashes of a folder's files, from its list in the cache."""
+    def entries(self, pointer: Pointer) -> dict[str, str] | None:
+        """Hashes of a folder's files by their path in it; None for a single file, or files with further properties."""
         if not pointer.md5.endswith(".dir"):
-            return []
-        entries: list[dict[str, Any]] = json.loads(self._object(pointer.md5).read_text(encoding="utf-8"))
-        return sorted({str(entry["md5"]) for entry in entries})
+            return None
+        listed = self._listed(pointer)
+        if any(entry.keys() != {"md5", "relpath"} for entry in listed):
+            return None  # such as an executable file: DVC knows what to do with it
+        return {entry["relpath"]: entry["md5"] for entry in listed}
+
+    def link(self, files: Mapping[Path, str]) -> None:
+        """Lays objects of the cache out, with the kind of link that DVC's cache.type asks for.
+
+        Args:
+            files: hashes by the path to make; nothing may be there yet.
+        """
+        from dvc_objects.fs.generic import transfer
+        from dvc_objects.fs.local import localfs
+
+        for parent in {path.parent for path in files}:
+            parent.mkdir(parents=True, exist_ok=True)
+        objects, paths = [str(self._object(md5)) for md5 in files.values()], [str(path) for path in files]
+        transfer(localfs, objects, localfs, paths, links=list(self._links))
+
+    def parts(self, pointer: Pointer) -> list[str]:
+        """Hashes of a folder's files; of a single file none."""
+        return sorted({entry["md5"] for entry in self._listed(pointer)}) if pointer.md5.endswith(".dir") else []
+
+    def _listed(self, pointer: Pointer) -> list[dict[str, str]]:
+        """A folder's list, as DVC keeps it: [{"md5": ..., "relpath": ...}, ...]."""
+        if pointer.md5 not in self._lists:
+            self._lists[pointer.md5] = json.loads(self._object(pointer.md5).read_text(encoding="utf-8"))
+        return self._lists[pointer.md5]
+
+    def _files(self, pointer: Pointer, hashes: list[str]) -> list[str]:
+        """Names of the files with these hashes, of a folder whose list is here."""
+        if not pointer.md5.endswith(".dir") or pointer.md5 in hashes:
+            return [pointer.name]
+        return [entry["relpath"] for entry in self._listed(pointer) if entry["md5"] in hashes]
 
     def _lost(self, pointers: Mapping[str, Pointer]) -> list[str]:
         needed = {md5 for pointer in pointers.values() for md5 in (pointer.md5, *self.parts(pointer))}
-        return sorted(needed - set(self._store().oids_exist(sorted(needed), jobs=16)))
+        return sorted(needed - self._on_remote(needed))
+
+    def _on_remote(self, hashes: Iterable[str]) -> set[str]:
+        return set(self._store().oids_exist(sorted(hashes), jobs=16))
 
     def _forget(self, lists: list[str]) -> None:
         store = self._store()
@@ -118,7 +219,19 @@ class Courier:
     def _store(self) -> Any:
         from dvc.repo import Repo  # DVC has no command that asks a remote for single objects
 
-        return Repo(str(self._folder)).cloud.get_remote_odb(self.remote)
+        return Repo(str(self._folder)).cloud.get_remote_odb(self.remote.name)
+
+
+def _names(folder: Path) -> list[str]:
+    return os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208 (names alone, without a Path for each)
+
+
+def _in_words(error: StorageError, place: str) -> StorageError:
+    if NO_SPACE.search(error.cause):
+        return StorageError(
+            f"{place} is full", "free space there (dvc gc --workspace --all-tags), then the same command"
+        )
+    return StorageError(f"{place}: {error.cause}", GO_ON)
 
 
 @contextmanager
@@ -134,7 +247,13 @@ def courier(main: Path) -> Iterator[Courier]:
         config.filename = str(folder / ".dvc/config")
         config.write()
         (folder / ".dvc/config").chmod(0o600)  # it may hold credentials
-        yield Courier(folder, cache, config.get("core", {}).get("remote"))
+        links = config["cache"].get("type", "reflink,copy").strip("\"'")  # DVC's own default; quotes stay in a value
+        yield Courier(folder, cache, tuple(kind.strip() for kind in links.split(",")), default_remote(config))
+
+
+def remote_of(main: Path) -> Remote | None:
+    """The default remote of the project at `main`; None if none is chosen."""
+    return default_remote(_absolute_config(main / ".dvc"))
 
 
 def _absolute_config(dvc_folder: Path) -> ConfigObj:
@@ -152,6 +271,12 @@ def _absolute_config(dvc_folder: Path) -> ConfigObj:
                 if isinstance(value, str) and "://" not in value:
                     part[section][key] = str((dvc_folder / value).resolve())
         merged.merge(part)
+    for name in merged.sections:
+        if name.startswith("remote "):
+            merged[name]["verify"] = "true"  # DVC alone takes a damaged object of the right length (facts/infra.md)
+            if str(merged[name].get("url", "")).startswith("s3://"):
+                merged[name].setdefault("connect_timeout", str(CONNECT_S))
+                merged[name].setdefault("read_timeout", str(READ_S))
     merged.setdefault("core", {})["no_scm"] = "true"
     merged["core"]["analytics"] = "false"
     merged.setdefault("cache", {}).setdefault("dir", str((dvc_folder / "cache").resolve()))

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from explicitlm.errors import StorageError, UsageError
 
+WATCH_S = 5  # between two looks at a running transfer
 NOT_INITIALISED = UsageError("DVC is not initialised here (no .dvc folder)", "clone the project with git clone")
 
 
@@ -33,36 +37,54 @@ class Dvc:
         self._environment = {key: value for key, value in os.environ.items() if not key.startswith("DVC_EXP_")}
         self._environment.pop("DVC_STAGE", None)
         self._environment["DVC_NO_ANALYTICS"] = "1"
+        self._environment.setdefault("AWS_MAX_ATTEMPTS", "2")  # s3fs repeats each of them 5 times more
         if site_cache is not None:
             self._environment["DVC_SITE_CACHE_DIR"] = str(site_cache)
 
-    def _run(self, *arguments: str, show: bool = False) -> str:
-        """Runs `dvc ...`; with `show`, its progress goes to the terminal.
+    def _run(self, *arguments: str, watch: Callable[[], None] | None = None) -> str:
+        """Runs `dvc ...`.
+
+        Args:
+            arguments: the command.
+            watch: called every few seconds; what it raises ends DVC. With it, DVC's progress goes to the terminal.
 
         Raises:
-            StorageError: with DVC's own words.
+            StorageError: with DVC's own words; or what `watch` raised.
         """
-        done = subprocess.run(
-            [sys.executable, "-m", "dvc", *arguments],
-            cwd=self.root,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=None if show and sys.stderr.isatty() else subprocess.PIPE,
-            text=True,
-            errors="replace",
-        )
-        if done.returncode:
-            raise StorageError(f"dvc {arguments[0]} failed: {_words(done.stderr or done.stdout)}")
-        return done.stdout
+        show = watch is not None and sys.stderr.isatty()
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dvc", *arguments],
+                cwd=self.root,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=None if show else err,
+            )
+            try:
+                while True:
+                    try:
+                        process.wait(None if watch is None else WATCH_S)
+                        break
+                    except subprocess.TimeoutExpired:
+                        assert watch is not None
+                        watch()
+            except BaseException:
+                process.kill()
+                process.wait()
+                raise
+            output, errors = _text(out), _text(err)
+        if process.returncode:
+            raise StorageError(f"dvc {arguments[0]} failed: {_words(errors or output)}")
+        return output
 
-    def fetch(self, *targets: str) -> None:
+    def fetch(self, *targets: str, watch: Callable[[], None]) -> None:
         """Brings objects from the remote into the cache."""
-        self._run("fetch", *targets, show=True)
+        self._run("fetch", *targets, watch=watch)
 
-    def push(self, *targets: str) -> None:
+    def push(self, *targets: str, watch: Callable[[], None]) -> None:
         """Sends objects from the cache to the remote."""
-        self._run("push", *targets, show=True)
+        self._run("push", *targets, watch=watch)
 
     def checkout(self, *targets: str, force: bool = False) -> None:
         """Makes the data in the folder what its .dvc files say, from the cache."""
@@ -86,13 +108,6 @@ class Dvc:
                 return dict(row.get("data") or {})
         raise StorageError("dvc exp show has no row for the workspace", "dvc exp show")
 
-    def default_remote(self) -> str | None:
-        """Name of the remote that push and pull use."""
-        try:
-            return self._run("config", "core.remote").strip() or None
-        except StorageError:
-            return None
-
 
 def experiment_run(root: Path, name: str, overrides: list[str], environment: dict[str, str]) -> int:
     """Runs `dvc exp run --temp -n NAME -S ...` on the user's terminal.
@@ -106,8 +121,14 @@ def experiment_run(root: Path, name: str, overrides: list[str], environment: dic
     return subprocess.call(command, cwd=root, env=os.environ | environment)
 
 
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode("utf-8", "replace")
+
+
 def _words(output: str) -> str:
-    """DVC's error lines without its log prefix and its links."""
+    """DVC's error lines without its log prefix; of many that differ in the object only, one."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    return " ".join(errors or lines[-3:]) or "no message"
+    different = {re.sub(r"[0-9a-f]{30,}[^ :]*", "", line): line for line in errors}
+    return "; ".join(list(different.values())[:3] or lines[-3:]) or "no message"

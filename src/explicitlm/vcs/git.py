@@ -74,6 +74,17 @@ class Repository:
         """The commit that gave `path` the content it has at `revision`; None if it has none there."""
         return self._try("log", "-1", "--format=%H", revision, "--", path) or None
 
+    def history(self, path: str) -> list[tuple[str, str, str]]:
+        """Commits of any branch, remote branch or tag that changed `path`, newest first: (hash, ISO date, subject)."""
+        output = self._run("log", "HEAD", "--branches", "--remotes", "--tags", "--topo-order",
+                           "--format=%H%x09%cI%x09%s", "--", path)  # fmt: skip
+        return [(commit, date, subject) for commit, date, subject in
+                (line.split("\t", 2) for line in output.splitlines())]  # fmt: skip
+
+    def tags(self) -> list[str]:
+        """Names of all tags."""
+        return self._run("for-each-ref", "--format=%(refname:strip=2)", "refs/tags").splitlines()
+
     def holds_version(self, path: str, file: Path) -> bool:
         """Whether a commit of HEAD or of any branch gave `path` the content of `file`.
 

@@ -1,0 +1,149 @@
+"""Short questions to an S3 store, each answered or given up within seconds.
+
+DVC itself stays silent for up to minutes when nobody answers, and for ever when a full store blocks (facts/infra.md).
+So the store is asked before data moves, and again and again while DVC moves it.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from explicitlm.errors import StorageError
+from explicitlm.vcs.remote import CONNECT_S, Remote
+
+ASK_S = 10  # waiting for an answer
+PATIENCE = 3  # questions in a row without an answer, until a transfer is given up
+AGAIN_S = 2  # between them
+PROBE = b"explicitlm probe\n"
+ANSWERS = {
+    "NoSuchBucket": "has no bucket {bucket}",
+    "404": "has no bucket {bucket}",
+    "InvalidAccessKeyId": "does not know the access key",
+    "SignatureDoesNotMatch": "refuses the secret key",
+    "AccessDenied": "refuses access to bucket {bucket} with this access key",
+    "403": "refuses the credentials",
+    "RequestTimeTooSkewed": "says that this machine's clock is wrong",
+}
+
+
+def ask(remote: Remote) -> None:
+    """Whether the store answers, knows us, and has the bucket.
+
+    Raises:
+        StorageError: in words, within `CONNECT_S` or `ASK_S` seconds.
+    """
+    _told(remote, lambda client: client.list_objects_v2(Bucket=remote.bucket, MaxKeys=1))
+
+
+def probe(remote: Remote) -> float:
+    """Writes a small object, reads it back and removes it.
+
+    Returns:
+        seconds by which this machine's clock is ahead of the store's; S3 refuses requests from 15 minutes on.
+
+    Raises:
+        StorageError: in words; the store is full, refuses to write, or gives back other bytes.
+    """
+    place = {"Bucket": remote.bucket, "Key": f"{remote.prefix}.explicitlm-probe-{uuid.uuid4().hex}"}
+    answer = _told(remote, lambda client: client.put_object(**place, Body=PROBE))
+    content = _told(remote, lambda client: client.get_object(**place)["Body"].read())
+    _told(remote, lambda client: client.delete_object(**place))
+    if content != PROBE:
+        raise StorageError(f"remote {remote.place} gave back other bytes than were written", "use another store")
+    theirs = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    return (datetime.now(timezone.utc) - theirs).total_seconds()
+
+
+def watching(remote: Remote, question: Callable[[Remote], object]) -> Callable[[], None]:
+    """A call to be made every few seconds while data moves, which ends a hopeless transfer.
+
+    Args:
+        remote: the store; of a remote that is none nothing is asked.
+        question: `ask` or `probe`.
+
+    Returns:
+        the call; it raises the StorageError once `PATIENCE` questions in a row had no good answer.
+    """
+
+    def watch() -> None:
+        for left in reversed(range(PATIENCE)):
+            try:
+                question(remote)
+                return
+            except StorageError:
+                if not left:
+                    raise
+                time.sleep(AGAIN_S)
+
+    return watch if remote.is_s3 else lambda: None
+
+
+def _told(remote: Remote, question: Callable[[Any], Any]) -> Any:
+    """The answer to a question, its failure in words."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return question(client(remote))
+    except ClientError as error:
+        raise StorageError(*_answered(remote, error)) from None
+    except BotoCoreError as error:
+        raise StorageError(*_unanswered(remote, error)) from None
+
+
+def client(remote: Remote) -> Any:
+    """An S3 client with the remote's own settings that gives up soon."""
+    import botocore.session
+    from botocore.config import Config
+
+    settings = remote.settings
+    session = botocore.session.Session(profile=settings.get("profile"))
+    for variable, key in (("credentials_file", "credentialpath"), ("config_file", "configpath")):
+        if settings.get(key):
+            session.set_config_variable(variable, settings[key])
+    verify = settings.get("ssl_verify")
+    return session.create_client(
+        "s3",
+        endpoint_url=remote.endpoint,
+        region_name=settings.get("region") or session.get_config_variable("region") or "us-east-1",
+        aws_access_key_id=settings.get("access_key_id"),
+        aws_secret_access_key=settings.get("secret_access_key"),
+        aws_session_token=settings.get("session_token"),
+        verify={"true": True, "false": False}.get(verify.lower(), verify) if verify else None,
+        config=Config(connect_timeout=CONNECT_S, read_timeout=ASK_S, retries={"total_max_attempts": 1}),
+    )
+
+
+def _answered(remote: Remote, error: Any) -> tuple[str, str]:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    words = ANSWERS.get(code, f"answers {code or 'with an error'}")
+    if code in ("NoSuchBucket", "404"):
+        hint = f"make the bucket {remote.bucket} on the store, or choose another: {_command(remote)}"
+    elif code == "RequestTimeTooSkewed":
+        hint = "set the clock (date -u; timedatectl set-ntp true)"
+    else:
+        hint = f"{_command(remote)} --access-key KEY"
+    return f"remote {remote.place} {words.format(bucket=remote.bucket)}", hint
+
+
+def _unanswered(remote: Remote, error: Exception) -> tuple[str, str]:
+    kind = type(error).__name__
+    if "Credentials" in kind:
+        return (f"there are no credentials for remote {remote.place}",
+                f"{_command(remote)} --access-key KEY, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")  # fmt: skip
+    words = {
+        "EndpointConnectionError": "cannot be reached",
+        "ConnectTimeoutError": f"cannot be reached within {CONNECT_S} s",
+        "ReadTimeoutError": f"took the connection but did not answer within {ASK_S} s",
+        "SSLError": "has a certificate that this machine does not trust",
+        "ConnectionClosedError": "closed the connection without an answer",
+    }.get(kind, f"cannot be asked ({kind})")
+    return f"remote {remote.place} {words}", f"start the store or correct its address: {_command(remote)}"
+
+
+def _command(remote: Remote) -> str:
+    return f"explicitlm remote minio --endpoint {remote.endpoint or 'http://HOST:PORT'} --bucket {remote.bucket}"

@@ -1,0 +1,69 @@
+"""A git worktree for one experiment: a checkout of its own, on the commit that the experiment starts from.
+
+Its index, files and params.yaml are its own, its commits and references are the project's. So several experiments can
+be away at once and come back in any order, whatever happens to the main checkout meanwhile.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from explicitlm.vcs.git import Repository
+
+
+def add(main: Path, folder: Path) -> None:
+    """Makes a worktree on the commit of the main checkout's HEAD, with its uncommitted changes to tracked files.
+
+    Untracked files stay behind, as with `dvc exp run --temp`, except new .dvc files of data.
+
+    Raises:
+        UsageError: in git's words.
+    """
+    repository = _Main(main)
+    repository.add_worktree(folder)
+    changed = [name for name in repository.changed(()) if not name.startswith(("checkpoints/", "experiments/"))]
+    new = [name for name in repository.untracked(()) if name.startswith("data/") and name.endswith(".dvc")]
+    for name in (*changed, *new):
+        (folder / name).unlink(missing_ok=True)
+        if (main / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(main / name, folder / name, follow_symlinks=False)
+
+
+def remove(main: Path, folder: Path) -> None:
+    """Removes a worktree and all that lies in it."""
+    _Main(main).remove_worktree(folder)
+
+
+class _Main(Repository):
+    def add_worktree(self, folder: Path) -> None:
+        self._write("worktree", "prune")  # of folders that were removed by hand
+        self._write("worktree", "add", "--quiet", "--detach", str(folder), "HEAD")
+
+    def remove_worktree(self, folder: Path) -> None:
+        self._write("worktree", "remove", "--force", str(folder))
+
+
+class Worktree(Repository):
+    """The repository as seen from such a worktree."""
+
+    def tracked(self) -> list[str]:
+        """Files of the worktree that git tracks."""
+        names = self._run("ls-files", "-z").split("\0")
+        return [name for name in names if name and (self.root / name).exists()]
+
+    def save_experiment(self, name: str) -> str:
+        """Makes the worktree's content the DVC experiment `name`, replacing an earlier one of that name and baseline.
+
+        What `dvc exp save -f -n` does, with two differences: it needs no data of other experiments' pointers laid out,
+        and touches neither HEAD nor DVC's scratch references, so that two may be saved at once.
+
+        Returns:
+            the experiment's commit, whose parent is the commit it started from.
+        """
+        self._write("add", "--all", "--", ".")
+        tree = self._run("write-tree")
+        commit = self._run("commit-tree", tree, "-p", self.head, "-m", f"dvc: commit experiment {name}")
+        self._write("update-ref", f"refs/exps/{self.head[:2]}/{self.head[2:]}/{name}", commit)
+        return commit

@@ -1,0 +1,153 @@
+"""Real S3 servers for tests, on loopback, with credentials, each ended with its test or session.
+
+Ceph's object gateway: strict (signatures, multipart), once a session. rclone: 0.1 s, so that a test can kill it,
+restart it, fill its disk or damage what it holds.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+KEY, SECRET, BUCKET = "testkey", "testsecret12", "dvc-storage"
+
+
+def free_port() -> int:
+    """A port that nobody listens on; the system gives another one each time."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class S3Server:
+    """Where a server is, and what it accepts."""
+
+    port: int
+    key: str = KEY
+    secret: str = SECRET
+
+    @property
+    def endpoint(self) -> str:
+        """For `explicitlm remote minio --endpoint`."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def use(self, box, bucket: str = BUCKET) -> None:
+        """Chooses this server for a project, as a user does."""
+        box.explicitlm("remote", "minio", "--endpoint", self.endpoint, "--bucket", bucket,
+                       "--access-key", self.key, AWS_SECRET_ACCESS_KEY=self.secret)  # fmt: skip
+
+    def client(self):
+        """botocore's own client: a second opinion on what the store holds."""
+        import botocore.session
+
+        return botocore.session.Session().create_client(
+            "s3", endpoint_url=self.endpoint, region_name="us-east-1",
+            aws_access_key_id=self.key, aws_secret_access_key=self.secret,
+        )  # fmt: skip
+
+    def objects(self, bucket: str = BUCKET) -> dict[str, int]:
+        """Sizes of all objects, by key."""
+        pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        return {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", [])}
+
+
+@dataclass
+class RcloneServer(S3Server):
+    """`rclone serve s3` over a folder, in which each bucket is a folder."""
+
+    store: Path = field(default_factory=Path)
+    rate: str = ""  # such as 2M: bytes a second, so that a test can come in between
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it and waits until it answers."""
+        command = ["rclone", "serve", "s3", "--addr", f"127.0.0.1:{self.port}", "--auth-key", f"{KEY},{SECRET}"]
+        command += ["--vfs-cache-mode", "off"]
+        if self.rate:
+            command += ["--bwlimit", self.rate]
+        environment = os.environ | {"RCLONE_CONFIG": "/dev/null"}
+        log = (self.store.parent / "rclone.log").open("ab")
+        self.process = subprocess.Popen([*command, str(self.store)], env=environment, stdout=log, stderr=log)
+        log.close()
+        wait_for(lambda: answers(self.port))
+
+    def kill(self) -> None:
+        """Ends it as a crash does."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def object(self, md5: str, bucket: str = BUCKET) -> Path:
+        """The file that holds an object."""
+        return self.store / bucket / "files/md5" / md5[:2] / md5[2:]
+
+
+def answers(port: int) -> bool:
+    """Whether somebody listens."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_for(condition, seconds: float = 60) -> None:
+    """Waits for a condition.
+
+    Raises:
+        TimeoutError: it did not come true.
+    """
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{condition} did not come true within {seconds} s")
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def rclone(tmp_path: Path) -> Iterator[RcloneServer]:
+    """A running rclone server with an empty bucket."""
+    store = tmp_path / "s3/store"
+    (store / BUCKET).mkdir(parents=True)
+    server = RcloneServer(port=free_port(), store=store)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """Ceph's object gateway, once a session."""
+    missing = [name for name in ("radosgw", "ceph-mon", "ceph-osd", "ceph") if shutil.which(name) is None]
+    if missing or os.geteuid() != 0:
+        pytest.skip("needs root and: apt-get install radosgw ceph-mon ceph-osd ceph-common")
+    folder, script = tmp_path_factory.mktemp("ceph"), str(Path(__file__).with_name("rgw.sh"))
+    try:
+        for _ in range(3):  # three free ports in a row are likely, not certain
+            port = free_port()
+            done = subprocess.run([script, "up", str(folder), str(port), KEY, SECRET], capture_output=True, text=True)
+            if done.returncode == 0:
+                break
+            subprocess.run([script, "down", str(folder)], check=True)
+            shutil.rmtree(folder)
+        else:
+            pytest.fail(f"Ceph did not start:\n{done.stdout}\n{done.stderr}")
+        yield S3Server(port=port)
+    finally:
+        subprocess.run([script, "down", str(folder)], check=True)
+
+
+@pytest.fixture
+def ceph_bucket(ceph: S3Server, tmp_path: Path) -> str:
+    """A bucket of the test's own on the gateway."""
+    name = f"test-{free_port()}-{os.getpid()}"
+    ceph.client().create_bucket(Bucket=name)
+    return name
