@@ -169,7 +169,7 @@ def test_a_read_only_disk(project) -> None:
 
 
 def test_a_full_disk_is_refused_before_anything_starts(project) -> None:
-    done = on_a_small_disk(project, "head -c 1g /dev/zero > filler 2>/dev/null\nexplicitlm run x", "rw")
+    done = on_a_small_disk(project, "head -c 1G /dev/zero > filler 2>/dev/null\nexplicitlm run x", "rw")
     assert "exit code 4" in done.stdout, done.stdout + done.stderr
     assert "No space left on device" in done.stderr and "next: dvc gc" in done.stderr
 
@@ -178,7 +178,7 @@ def test_a_disk_that_fills_during_training_loses_nothing(project) -> None:
     line = """
 explicitlm run x epochs=100 & run=$!
 until grep -qs '^step 5/' logs/x.log; do sleep 0.1; done
-head -c 1g /dev/zero > filler 2>/dev/null
+head -c 1G /dev/zero > filler 2>/dev/null
 wait $run; code=$?
 rm filler
 git fsck --no-progress && explicitlm run y && git tag
