@@ -81,7 +81,7 @@ def layer_parts(
     query = inputs[layer.memory][0].detach().flatten(0, 1).requires_grad_()
     fused = inputs[layer.fusion][0].detach().requires_grad_()
     found = layer.memory.router(query)
-    rows, bags = distinct_rows(found.index_TC)
+    rows, bags = distinct_rows(found.index_TC, bank.rows)
     entries = encode_entries(table, bank.read(rows), bank.pad_id).detach().requires_grad_()
     prior = found.log_prior_TC.detach().requires_grad_()
     noise = gumbel(torch.arange(len(query), device=query.device), prior.shape[1])
@@ -93,7 +93,7 @@ def layer_parts(
     return {
         "attention": lambda: layer.attention(x, model.rotary).sum().backward(),
         "router": lambda: layer.memory.router(query).log_prior_TC.sum().backward(),
-        "distinct rows": lambda: distinct_rows(found.index_TC),
+        "distinct rows": lambda: distinct_rows(found.index_TC, bank.rows),
         "entry encoding": lambda: encode_entries(table, bank.read(rows), bank.pad_id).sum().backward(),
         "matching": matching,
         "fusion": lambda: layer.fusion(fused).sum().backward(),

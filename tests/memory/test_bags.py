@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from explicitlm.memory.bags import Bags, distinct_rows, sampled_dot, weighted_sum
+from explicitlm.memory.bags import Bags, distinct_rows, sampled_dot, stable_order, weighted_sum
 
 shapes = st.tuples(st.integers(1, 9), st.integers(1, 7), st.integers(1, 12), st.integers(0, 2**31))
 
@@ -55,11 +55,18 @@ def test_sampled_dot_equals_gather_and_einsum(shape: tuple[int, int, int, int]) 
 @given(shapes)
 def test_distinct_rows_give_the_index_back(shape: tuple[int, int, int, int]) -> None:
     index = problem(shape)[0]
-    rows_U, bags = distinct_rows(index)
+    rows_U, bags = distinct_rows(index, shape[2])
     assert torch.equal(rows_U, index.unique())
     assert torch.equal(rows_U[bags.index_TC], index)
     other = Bags.over(bags.index_TC, len(rows_U))
     assert torch.equal(bags.order_E, other.order_E) and torch.equal(bags.start_U, other.start_U)
+
+
+@settings(derandomize=True, deadline=None, max_examples=40)
+@given(st.integers(1, 2**40), st.integers(0, 2**31))
+def test_stable_order_equals_a_stable_sort(bound: int, seed: int) -> None:
+    value = torch.randint(bound, (200,), generator=torch.Generator().manual_seed(seed)) // 3 * 3
+    assert torch.equal(stable_order(value, bound), value.sort(stable=True).indices)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

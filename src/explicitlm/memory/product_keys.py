@@ -58,21 +58,27 @@ class ProductKeyRouter(nn.Module):
         u_2TH = self.project(query_TD).unflatten(-1, (2, -1)).transpose(0, 1) * self.scale
         keys_2SH = self.keys_2SH.to(u_2TH.dtype)
         with torch.no_grad():
-            place_2TC = best_pairs(u_2TH @ keys_2SH.transpose(1, 2), self.pairs_2P, self.candidates)
-        # the scores again, for the chosen keys alone: their gradient never takes the shape [2, T, S]
-        half_T = torch.tensor([[[0]], [[self.side]]], device=place_2TC.device)
-        bags = Bags.over((place_2TC + half_T).flatten(0, 1), 2 * self.side)
-        score_2TC = sampled_dot(u_2TH.flatten(0, 1), keys_2SH.flatten(0, 1), bags).view_as(place_2TC)
+            score_2TC, place_2TC = best_pairs(u_2TH @ keys_2SH.transpose(1, 2), self.pairs_2P, self.candidates)
+        # differentiable again for the chosen keys alone: no gradient ever takes the shape [2, T, S]
+        half_2 = torch.tensor([0, self.side], device=place_2TC.device).view(2, 1, 1)
+        bags = Bags.over((place_2TC + half_2).flatten(0, 1), 2 * self.side)
+        score_2TC = sampled_dot(
+            u_2TH.flatten(0, 1), keys_2SH.flatten(0, 1), bags, known_TC=score_2TC.flatten(0, 1)
+        ).view_as(place_2TC)
         return Candidates(place_2TC[0] * self.side + place_2TC[1], score_2TC.sum(0))
 
 
-def best_pairs(score_2TS: Tensor, pairs_2P: Tensor, candidates: int) -> Tensor:
-    """Places [2, T, C] of the C pairs (i, j) with the largest score[0, t, i] + score[1, t, j]. Exact."""
+def best_pairs(score_2TS: Tensor, pairs_2P: Tensor, candidates: int) -> tuple[Tensor, Tensor]:
+    """The C pairs (i, j) with the largest score[0, t, i] + score[1, t, j], exactly.
+
+    Returns both halves' scores [2, T, C] of the pairs and their places [2, T, C].
+    """
     best_2TC, place_2TC = largest(score_2TS, candidates)
     first_P, second_P = pairs_2P
-    sum_TP = best_2TC[0][:, first_P] + best_2TC[1][:, second_P]
+    sum_TP = best_2TC[0].index_select(1, first_P) + best_2TC[1].index_select(1, second_P)
     pair_TC = sum_TP.topk(candidates, dim=-1).indices
-    return place_2TC.gather(2, torch.stack([first_P[pair_TC], second_P[pair_TC]]))
+    rank_2TC = torch.stack([first_P[pair_TC], second_P[pair_TC]])
+    return best_2TC.gather(2, rank_2TC), place_2TC.gather(2, rank_2TC)
 
 
 def largest(score_TS: Tensor, count: int) -> tuple[Tensor, Tensor]:

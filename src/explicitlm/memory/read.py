@@ -55,7 +55,7 @@ class MemoryReader(nn.Module):
         shape_BS = query_BSD.shape[:2]
         query_TD = query_BSD.flatten(0, 1)
         found: Candidates = self.router(query_TD)
-        rows_U, bags = distinct_rows(found.index_TC)
+        rows_U, bags = distinct_rows(found.index_TC, bank.rows)
         entry_UD = encode_entries(table_VD.to(query_TD.dtype), bank.read(rows_U), bank.pad_id)
         noise_TC = None if noise_BS is None else gumbel(noise_BS.flatten(), found.index_TC.shape[1])
         match = match_entries(query_TD, entry_UD, bags, found.log_prior_TC, self.temperature, noise_TC)
