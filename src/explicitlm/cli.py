@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from explicitlm.cluster.cli import app as cluster_app
 from explicitlm.errors import UsageError, run_reporting
 from explicitlm.files import to_json
 
@@ -25,6 +26,7 @@ remote_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Choo
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at the versions of the datasets.")
 app.add_typer(remote_app, name="remote")
 app.add_typer(data_app, name="data")
+app.add_typer(cluster_app, name="cluster")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 

@@ -51,6 +51,10 @@ def check_id(experiment: str, main: Path) -> None:
         raise UsageError(f"{experiment} is used: {record} exists", choose)
     if repository.tag_commit(experiment):
         raise UsageError(f"{experiment} is used: there is a git tag of that name", choose)
+    away = main / ".explicitlm/cluster" / experiment
+    if away.exists() and away.resolve() != Path.cwd():
+        raise UsageError(f"{experiment} is used: it is prepared for the cluster ({away})",
+                         f"{choose}; or drop it: git worktree remove --force {away}")  # fmt: skip
     if commits := repository.experiments().get(experiment):
         raise UsageError(f"{experiment} is used by the DVC experiment {commits[0][:8]}",
                          f"{choose}; or drop it: dvc exp remove {experiment}")  # fmt: skip

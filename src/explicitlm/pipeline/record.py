@@ -12,7 +12,7 @@ from typing import Any
 from explicitlm.errors import TrainingError, UsageError, run_reporting
 from explicitlm.files import write_text
 from explicitlm.project import CHECKPOINT, Project
-from explicitlm.records import build, handover, store
+from explicitlm.records import build, handover, store, tracking
 from explicitlm.records.handover import Manifest, Result
 from explicitlm.vcs.dvc import Dvc
 from explicitlm.vcs.git import Repository
@@ -37,6 +37,7 @@ def main() -> int:
     pointer = _weights(project, manifest, row)
     tagged = Repository(project.main).tag_commit(manifest.id)
     record = build.finished(manifest, result, pointer.md5, tagged, _metrics(row), _dependencies(project, row))
+    record = tracking.updated(project.main, record)
     store.save(project.tree, record)
     pointer_path = f"checkpoints/{manifest.id}.dvc"
     write_text(project.tree / pointer_path, pointer.text())

@@ -36,16 +36,31 @@ def run(project: Project, experiment: str, description: str | None, assignments:
     Raises:
         ExplicitLMError: before anything runs, for what can be known then; else what training or publishing said.
     """
+    overrides = requested(description, assignments)
+    check(project, experiment, overrides)
+    return _run_and_publish(project, experiment, overrides, {}, say)
+
+
+def requested(description: str | None, assignments: list[str]) -> dict[str, Any]:
+    """The assignments and the description as one mapping of parameters."""
     overrides = parse_assignments(assignments)
     if description is not None:
         overrides["description"] = description
+    return overrides
+
+
+def check(project: Project, experiment: str, overrides: Mapping[str, Any]) -> None:
+    """All checks of a new experiment that can be made before it runs.
+
+    Raises:
+        ExplicitLMError: what would make it fail, with what to do.
+    """
     params = preview(project, overrides)
     identity.check_id(experiment, project.main)
     Repository(project.main).check_committable()
     _check_disk(project)
     Dvc(project.main)
     check_untouched(project, resolve(project, params.revisions))
-    return _run_and_publish(project, experiment, overrides, {}, say)
 
 
 def _check_disk(project: Project) -> None:

@@ -43,7 +43,7 @@ def main() -> int:
     started_at, clock = identity.now(), time.monotonic()
     print(f"[train] {manifest.id}: {training_command(config)}", flush=True)
     print(f"[train] log: {project.log(manifest.id)}", flush=True)
-    outcome = run_logged(words, project.log(manifest.id), _environment(manifest, run_dir), SCRIPT, append=resumed)
+    outcome = run_logged(words, project.log(manifest.id), environment(manifest, run_dir), SCRIPT, append=resumed)
     # The launcher hides the true exit code (with one process any failure becomes 1); the training reports it.
     told = _report(run_dir / "status.json", {})
     exit_code = told.get("exit_code") or outcome.exit_code
@@ -75,7 +75,7 @@ def main() -> int:
     return _fail(project, result)
 
 
-def _environment(manifest: Manifest, run_dir: Path) -> dict[str, str]:
+def environment(manifest: Manifest, run_dir: Path) -> dict[str, str]:
     """What belongs to this run and not to its reproducible command goes by the environment."""
     here = str(Path(sys.executable).parent)  # the training must use this interpreter's accelerate
     return os.environ | {

@@ -12,7 +12,7 @@ from pathlib import Path
 from explicitlm.errors import UsageError
 from explicitlm.files import write_text
 from explicitlm.project import DATASETS
-from explicitlm.records import build, handover, store
+from explicitlm.records import build, handover, store, tracking
 from explicitlm.records.handover import Manifest
 from explicitlm.records.schema import Record
 from explicitlm.vcs.courier import courier
@@ -36,7 +36,7 @@ def publish(main: Path, experiment: str, say: Say) -> Record:
         record = _unfinished(main, experiment)
         _commit(main, git, record, [], say)
         return record
-    record = _record_at(git, commit, experiment)
+    record = tracking.updated(main, _record_at(git, commit, experiment))
     pointers = _pointers(git, commit, experiment)
     with courier(main) as messenger:
         messenger.push(pointers)

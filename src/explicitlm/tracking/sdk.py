@@ -74,6 +74,26 @@ def account() -> tuple[str, str | None]:
     return settings.web_host, settings.project.workspace
 
 
+def own_workspace() -> str:
+    """The workspace of the account that is logged in here: its own user, by the server's word.
+
+    Raises:
+        UnavailableError: no key, no route, or the server does not know the key.
+    """
+    secret = None
+    try:
+        import swanlab
+
+        settings = swanlab.Settings()
+        secret = settings.api_key
+        _must_be_reachable(settings)
+        return settings.project.workspace or str(swanlab.Api().username)
+    except UnavailableError:
+        raise
+    except Exception as error:
+        raise UnavailableError(_reason(error, secret)) from None
+
+
 def open_run(plan: Plan, mode: Mode) -> Any:
     """Opens the run and takes the SDK's hooks off the process: they could block its end for ever.
 

@@ -237,7 +237,7 @@ def _in_words(error: StorageError, place: str) -> StorageError:
 @contextmanager
 def courier(main: Path) -> Iterator[Courier]:
     """Makes a courier for the project at `main` and removes it afterwards."""
-    config = _absolute_config(main / ".dvc")
+    config = absolute_config(main / ".dvc")
     cache = Path(config["cache"]["dir"])
     temporary = main / ".dvc/tmp"
     temporary.mkdir(parents=True, exist_ok=True)
@@ -253,10 +253,10 @@ def courier(main: Path) -> Iterator[Courier]:
 
 def remote_of(main: Path) -> Remote | None:
     """The default remote of the project at `main`; None if none is chosen."""
-    return default_remote(_absolute_config(main / ".dvc"))
+    return default_remote(absolute_config(main / ".dvc"))
 
 
-def _absolute_config(dvc_folder: Path) -> ConfigObj:
+def absolute_config(dvc_folder: Path) -> ConfigObj:
     """The project's and the machine's DVC configuration as one, with absolute paths and no git."""
     if not dvc_folder.is_dir():
         from explicitlm.vcs.dvc import NOT_INITIALISED

@@ -22,7 +22,9 @@ def commit(tree: Path, main: Path, stage: str) -> None:
         StorageError: the cache cannot take it.
     """
     if _dvc(tree, main, None, "commit", "--quiet", "--force", stage):
-        raise StorageError(f"dvc commit {stage} failed in {tree} (DVC's message is above)", "df -h; then the same command")  # fmt: skip
+        raise StorageError(
+            f"dvc commit {stage} failed in {tree} (DVC's message is above)", "free space there, then the same command"
+        )
 
 
 def _dvc(tree: Path, main: Path, experiment: str | None, *arguments: str) -> int:

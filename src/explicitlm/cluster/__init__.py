@@ -1,0 +1,1 @@
+"""Training on a machine without network and git: prepare here, train there, finish here."""

@@ -1,0 +1,133 @@
+"""The verbs `explicitlm cluster ...`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from explicitlm.errors import UsageError
+from explicitlm.files import to_json
+from explicitlm.project import Project
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Train on a machine without network and git: pre and post here on the login node, train there.",
+)
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the experiment.")]
+Place = Annotated[
+    str, typer.Argument(metavar="HOST:DIR", help="Folder on the compute node; the experiment lies in DIR/ID.")
+]
+Print = Annotated[bool, typer.Option("--print", help="Only print the rsync lines.")]
+
+
+def say(line: str) -> None:
+    """One plain line on standard output."""
+    print(f"[cluster] {line}", flush=True)
+
+
+@app.command("pre", no_args_is_help=True)
+def pre_command(
+    experiment: Annotated[str, typer.Argument(metavar="ID", help="Id of the new experiment, unique in the project.")],
+    assignments: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Parameters over params.yaml.")
+    ] = None,
+    message: Annotated[str | None, typer.Option("-m", "--message", help="Description of the experiment.")] = None,
+) -> None:
+    """Login node: settle id, data and parameters, and seal them in a tree of their own.
+
+    Example:
+
+      explicitlm cluster pre exp_002 -m "1M entries, 10 epochs" epochs=10 knowledge_num=1048576
+    """
+    from explicitlm.cluster.pre import pre
+
+    pre(Project.find(), experiment, message, assignments or [], say)
+    say(f"next: explicitlm cluster push {experiment} HOST:DIR (none with a shared file system), "
+        f"then there: explicitlm cluster train {experiment}")  # fmt: skip
+
+
+@app.command("push", no_args_is_help=True)
+def push_command(experiment: Id, place: Place, only_print: Print = False) -> None:
+    """Login node: send a prepared experiment to the compute node by rsync over ssh; can be repeated.
+
+    Example:
+
+      explicitlm cluster push exp_002 gpu01:/scratch/me
+    """
+    from explicitlm.cluster import transfer
+
+    main = Project.find().main
+    if only_print:
+        print("\n".join(transfer.printed(main, experiment, place)))
+        return
+    transfer.push(main, experiment, place, say)
+    say(f"next, on the compute node: cd DIR && explicitlm cluster train {experiment}")
+
+
+@app.command("train", no_args_is_help=True)
+def train_command(experiment: Id) -> None:
+    """Compute node: check every file, train, seal what came out; repeated, it continues an interrupted training.
+
+    Example:
+
+      cd /scratch/me && explicitlm cluster train exp_002
+    """
+    from explicitlm.cluster.train import train
+
+    if code := train(experiment, say):
+        raise typer.Exit(code)
+    say(f"next, on the login node: explicitlm cluster fetch {experiment} HOST:DIR, "
+        f"explicitlm cluster post {experiment}")  # fmt: skip
+
+
+@app.command("fetch", no_args_is_help=True)
+def fetch_command(experiment: Id, place: Place, only_print: Print = False) -> None:
+    """Login node: bring back what the training left; can be repeated.
+
+    Example:
+
+      explicitlm cluster fetch exp_002 gpu01:/scratch/me
+    """
+    from explicitlm.cluster import transfer
+
+    main = Project.find().main
+    if only_print:
+        print("\n".join(transfer.printed(main, experiment, place)))
+        return
+    transfer.fetch(main, experiment, place, say)
+    say(f"next: explicitlm cluster post {experiment}")
+
+
+@app.command("post", no_args_is_help=True)
+def post_command(
+    experiment: Id,
+    sync_only: Annotated[bool, typer.Option("--sync-only", help="Only upload to SwanLab what is not there.")] = False,
+    killed: Annotated[bool, typer.Option("--killed", help="It was killed there for good: record that.")] = False,
+    upload_seconds: Annotated[float, typer.Option(min=1, help="Limit of the upload to SwanLab.")] = 300,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON instead of text.")] = False,
+) -> None:
+    """Login node: prove what came back, upload the curves, record and publish; can be repeated.
+
+    Examples:
+
+      explicitlm cluster post exp_002
+
+      explicitlm cluster post exp_002 --sync-only
+    """
+    from explicitlm.cluster import post
+
+    if sync_only and killed:
+        raise UsageError("--sync-only and --killed exclude each other", "explicitlm cluster post --help")
+    project, tell = Project.find(), (lambda line: None) if as_json else say
+    if sync_only:
+        record = post.sync_only(project, experiment, upload_seconds, tell)
+    else:
+        record = post.post(project, experiment, killed, upload_seconds, tell)
+    if as_json:
+        print(to_json(record.model_dump(mode="json")), end="")
+        return
+    tag = f" {experiment}" if record.versions.experiment_tag else ""
+    say(f"next: git push origin HEAD{tag}")

@@ -1,0 +1,76 @@
+"""Training on several nodes: which one this is, told to `accelerate launch` by its configuration file.
+
+The training command stays the one that the record shows; rank, address and number of processes are the job's own. One
+node needs nothing of this: there accelerate finds the GPUs by itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from explicitlm.errors import UsageError
+from explicitlm.files import to_json, write_text
+
+PORTS = (20_000, 20_000)  # first, and how many: each job takes one by its number
+
+
+@dataclass(frozen=True)
+class Node:
+    """One of several nodes.
+
+    Attributes:
+        rank: 0 is the node that records. count: of nodes. processes: on each of them.
+        address: of node 0. port: where the processes of all nodes meet there.
+    """
+
+    rank: int
+    count: int
+    processes: int
+    address: str
+    port: int
+
+    def environment(self, reports: Path) -> dict[str, str]:
+        """Writes accelerate's configuration for this node and gives the variable by which it is found.
+
+        Args:
+            reports: the run's folder, in which each node has a folder of its own.
+        """
+        home = reports / f"node-{self.rank}"
+        settings = {
+            "compute_environment": "LOCAL_MACHINE",
+            "distributed_type": "MULTI_GPU",  # also of CPU processes: accelerate then starts torchrun's agents
+            "num_machines": self.count,
+            "num_processes": self.count * self.processes,
+            "machine_rank": self.rank,
+            "main_process_ip": self.address,
+            "main_process_port": self.port,
+            "rdzv_backend": "static",
+            "same_network": True,
+            "mixed_precision": "no",
+            "use_cpu": False,
+        }
+        write_text(home / "accelerate/default_config.yaml", to_json(settings))  # JSON is YAML
+        return {"HF_HOME": str(home)}
+
+
+def own_node(environment: Mapping[str, str] = os.environ) -> Node | None:
+    """Which node of a Slurm job step this process is on; None where the step has one node, or there is no Slurm.
+
+    Raises:
+        UsageError: several nodes without srun, so that only one of them would start.
+    """
+    count = int(environment.get("SLURM_STEP_NUM_NODES", environment.get("SLURM_NNODES", "1")))
+    if count == 1:
+        return None
+    if "SLURM_LAUNCH_NODE_IPADDR" not in environment:
+        raise UsageError(f"a job of {count} nodes must start this with srun, once a node", "explicitlm cluster submit")
+    return Node(
+        rank=int(environment["SLURM_NODEID"]),
+        count=count,
+        processes=int(environment.get("SLURM_GPUS_ON_NODE", "1")),
+        address=environment["SLURM_LAUNCH_NODE_IPADDR"],
+        port=PORTS[0] + int(environment["SLURM_JOB_ID"]) % PORTS[1],
+    )

@@ -1,0 +1,66 @@
+"""Where an experiment that trains on a cluster lies: one tree on the login node, a copy of it on the compute node.
+
+On the login node the tree is a git worktree in .explicitlm/cluster/<id>; on a compute node without shared file system
+it is the folder that `push` filled. Both look the same from inside.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from explicitlm.errors import UsageError
+from explicitlm.project import Project, load_yaml
+
+FOLDER = ".explicitlm/cluster"
+SENT = ".explicitlm/sent.json"
+RETURNED = ".explicitlm/returned.json"
+MANIFEST = "experiments/run/manifest.json"
+
+
+def login_tree(main: Path, experiment: str) -> Path:
+    """The tree on the login node, whether or not it exists."""
+    return main / FOLDER / experiment
+
+
+def prepared_tree(main: Path, experiment: str) -> Path:
+    """The tree on the login node.
+
+    Raises:
+        UsageError: the experiment was not prepared here.
+    """
+    tree = login_tree(main, experiment)
+    if not (tree / SENT).is_file():
+        raise UsageError(f"{experiment} is not prepared for the cluster here", f"explicitlm cluster pre {experiment}")
+    return tree
+
+
+def training_tree(experiment: str) -> Path:
+    """The tree to train in, seen from the current directory: itself, the project above it, or the folder pushed to.
+
+    Raises:
+        UsageError: none of them holds the experiment.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        for tree in (login_tree(folder, experiment), folder / experiment, folder):
+            if tree.name == experiment and (tree / SENT).is_file():
+                return tree
+    raise UsageError(f"{experiment} is not here ({here})",
+                     f"on the login node: explicitlm cluster push {experiment} HOST:DIR; here: cd DIR")  # fmt: skip
+
+
+def run_files(experiment: str) -> tuple[str, str]:
+    """Tree-relative paths of an experiment's log and of the folder of its reports."""
+    return f"logs/{experiment}.log", f".explicitlm/runs/{experiment}"
+
+
+def outputs(tree: Path) -> list[str]:
+    """What the train stage declares in dvc.yaml as its outs, metrics and plots."""
+    stage = load_yaml((tree / "dvc.yaml").read_text(encoding="utf-8"), "dvc.yaml")["stages"]["train"]
+    entries = [entry for kind in ("outs", "metrics", "plots") for entry in stage.get(kind, [])]
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
+
+def as_project(tree: Path) -> Project:
+    """The tree as a project of its own: on a compute node there is no other."""
+    return Project(tree, tree)

@@ -1,0 +1,234 @@
+"""Receipts: which files left, and which came back, each with its hash.
+
+    login --sent.json--> compute --returned.json--> login
+
+`sent` is made on the login node and checked on the compute node before it trains; `returned` is made there and checked
+at home. `returned` names the `sent` that it answers. They find every mix-up and damage, not a forger: there is no key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.progress import DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from explicitlm.cluster import places
+from explicitlm.errors import DataError
+from explicitlm.files import sha256
+from explicitlm.pipeline.identity import now
+from explicitlm.project import CHECKPOINT, DATASETS, Project
+from explicitlm.records import handover
+from explicitlm.records.handover import Sealed, Status
+from explicitlm.vcs.courier import courier
+from explicitlm.vcs.pointer import parse_pointer
+from explicitlm.vcs.worktree import Worktree
+
+# Tracked files that no training reads
+NOT_SENT = (
+    "checkpoints/", "experiments/records/", "tests/", "docs/", "benchmarks/", "scripts/", ".ci/", ".git", "README",
+    "Makefile", "system-packages.txt",
+)  # fmt: skip
+BLOCK = 1 << 20
+NAMED = 10  # files that a message names
+
+
+class FileSeal(Sealed):
+    """One file: bytes, and the hash by its algorithm (md5 for data, which is DVC's own, else sha256)."""
+
+    size: int
+    md5: str | None = None
+    sha256: str | None = None
+
+
+class Sent(Sealed):
+    """What left the login node."""
+
+    schema_version: Literal[1] = 1
+    experiment: str
+    sealed_at: str
+    files: dict[str, FileSeal]
+
+
+class Returned(Sealed):
+    """What the training left on the compute node.
+
+    Attributes:
+        sent: sha256 of the receipt that it trained by.
+        status: of the training.
+    """
+
+    schema_version: Literal[1] = 1
+    experiment: str
+    sealed_at: str
+    sent: str
+    status: Status
+    files: dict[str, FileSeal]
+
+
+def seal_sent(project: Project, experiment: str) -> Sent:
+    """Seals the code, parameters and data of a prepared tree.
+
+    Data is not read: its hashes are those by which DVC has just laid it out.
+    """
+    tree = project.tree
+    names = [name for name in Worktree(tree).tracked() if not name.startswith(NOT_SENT)]
+    code = {*names, "dvc.lock", places.MANIFEST, "experiments/run/data.json"}
+    files = {name: _seal(tree / name) for name in sorted(code)}
+    with courier(project.main) as messenger:
+        for dataset in DATASETS:
+            if not (tree / dataset.pointer).exists():
+                continue
+            pointer = parse_pointer((tree / dataset.pointer).read_text(encoding="utf-8"), dataset.pointer)
+            entries = messenger.entries(pointer) if pointer.md5.endswith(".dir") else None
+            for name, md5 in ({"": pointer.md5} if entries is None else entries).items():
+                path = f"{dataset.path}/{name}" if name else dataset.path
+                files[path] = FileSeal(size=(tree / path).stat().st_size, md5=md5)
+    receipt = Sent(experiment=experiment, sealed_at=now(), files=files)
+    handover.save(tree / places.SENT, receipt)
+    return receipt
+
+
+def load_sent(tree: Path) -> Sent:
+    """The receipt of what was sent."""
+    return handover.load(tree / places.SENT, Sent, "explicitlm cluster push ID HOST:DIR, on the login node")
+
+
+def check_sent(tree: Path, receipt: Sent) -> None:
+    """Checks on the compute node that everything is here as it left, and nothing else where training would read it.
+
+    Raises:
+        DataError: with the names.
+    """
+    wrong = differences(tree, receipt.files)
+    watched = [tree / "src/explicitlm", *(tree / dataset.path for dataset in DATASETS)]
+    extra = [*_files(watched), *tree.glob("*.py")]
+    wrong += [f"{name} (was not sent)" for name in _unknown(tree, extra, receipt.files)]
+    if wrong:
+        raise DataError(f"this is not {receipt.experiment} as it was sent: {_named(wrong)}",
+                        f"explicitlm cluster push {receipt.experiment} HOST:DIR again, on the login node; "
+                        "remove here what was not sent")  # fmt: skip
+
+
+def seal_returned(tree: Path, experiment: str, status: Status) -> Returned:
+    """Seals what a training left: weights, metrics, log, reports, SwanLab's files; not its resume states."""
+    log, reports = places.run_files(experiment)
+    roots = [tree / name for name in (*places.outputs(tree), log)]
+    roots += [path for path in (tree / reports).glob("*") if path.name not in ("states", "manifest.json")]
+    files = {_name(tree, path): _seal(path) for path in _files(roots)}
+    receipt = Returned(
+        experiment=experiment,
+        sealed_at=now(),
+        sent=sha256((tree / places.SENT).read_bytes()),
+        status=status,
+        files=dict(sorted(files.items())),
+    )
+    handover.save(tree / places.RETURNED, receipt)
+    return receipt
+
+
+def load_returned(tree: Path, experiment: str) -> Returned:
+    """The receipt of what came back.
+
+    Raises:
+        UsageError: nothing has.
+    """
+    return handover.load(
+        tree / places.RETURNED,
+        Returned,
+        f"explicitlm cluster train {experiment} on the compute node, explicitlm cluster fetch {experiment} HOST:DIR "
+        f"here; or, if it was killed there for good: explicitlm cluster post {experiment} --killed",
+    )
+
+
+def check_returned(tree: Path, experiment: str, receipt: Returned) -> None:
+    """Checks on the login node that what came back is what was sealed there, from what was sent.
+
+    Raises:
+        DataError: with the names.
+    """
+    again = f"explicitlm cluster fetch {experiment} HOST:DIR again"
+    if receipt.experiment != experiment or receipt.sent != sha256((tree / places.SENT).read_bytes()):
+        raise DataError(f"what came back was trained from other files than those sent as {experiment}",
+                        f"push {experiment} again, train, and fetch from that folder")  # fmt: skip
+    wrong = differences(tree, receipt.files)
+    weights = _files([tree / CHECKPOINT])
+    wrong += [f"{name} (was not sealed there)" for name in _unknown(tree, weights, receipt.files)]
+    if wrong:
+        raise DataError(f"what came back is not what {experiment} left there: {_named(wrong)}", again)
+    own = {name: seal for name, seal in load_sent(tree).files.items() if seal.md5 is None and name != "dvc.lock"}
+    if wrong := differences(tree, own):
+        raise DataError(f"the tree of {experiment} is not what was sent any more: {_named(wrong)}",
+                        f"git -C {tree} diff; take back what was changed there")  # fmt: skip
+
+
+def differences(root: Path, files: Mapping[str, FileSeal]) -> list[str]:
+    """Files that are not as sealed, in words; reads them all, several at once."""
+    present = {name: seal for name, seal in files.items() if (root / name).is_file()}
+    whole = {name: seal for name, seal in present.items() if (root / name).stat().st_size == seal.size}
+    told = [f"{name} (missing)" for name in files if name not in present]
+    told += [
+        f"{name} ({(root / name).stat().st_size:,} of {seal.size:,} bytes)"
+        for name, seal in present.items()
+        if name not in whole
+    ]
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), DownloadColumn(), TimeRemainingColumn())
+    with (
+        Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress,
+        ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
+    ):
+        task = progress.add_task("checking", total=sum(seal.size for seal in whole.values()))
+
+        def fits(item: tuple[str, FileSeal]) -> bool:
+            name, seal = item
+            algorithm = "md5" if seal.md5 else "sha256"
+            found = _digest(root / name, algorithm)
+            progress.advance(task, seal.size)
+            return found == (seal.md5 or seal.sha256)
+
+        good = dict(zip(whole, pool.map(fits, whole.items()), strict=True))
+    told += [f"{name} (other content)" for name in whole if not good[name]]
+    return sorted(told)
+
+
+def _seal(path: Path) -> FileSeal:
+    return FileSeal(size=path.stat().st_size, sha256=_digest(path, "sha256"))
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _files(roots: Iterable[Path]) -> list[Path]:
+    found = []
+    for root in roots:
+        if root.is_file():
+            found.append(root)
+            continue
+        for folder, _, names in os.walk(root, followlinks=True):
+            found += [Path(folder, name) for name in names]
+    return found
+
+
+def _unknown(tree: Path, paths: Iterable[Path], files: Mapping[str, FileSeal]) -> list[str]:
+    names = {_name(tree, path) for path in paths if "__pycache__" not in path.parts}
+    return sorted(names - files.keys())
+
+
+def _name(tree: Path, path: Path) -> str:
+    return path.relative_to(tree).as_posix()
+
+
+def _named(wrong: list[str]) -> str:
+    more = f", and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+    return ", ".join(wrong[:NAMED]) + more

@@ -1,0 +1,103 @@
+"""Phase 2, on the compute node: check what arrived, train, seal what came out. Needs neither git, network nor DVC.
+
+One process from the scheduler's signal to the seal, so that SIGTERM or SIGUSR1 is passed on exactly once; a repeated
+call continues from the last resume state, which is how a requeued job goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import explicitlm
+from explicitlm.cluster import places, receipt
+from explicitlm.cluster.nodes import Node, own_node
+from explicitlm.errors import UsageError
+from explicitlm.files import sha256
+from explicitlm.pipeline import train as stage
+from explicitlm.pipeline.command import training_arguments
+from explicitlm.pipeline.supervise import run_logged
+from explicitlm.pipeline.sync_data import RESUME
+from explicitlm.records import handover
+from explicitlm.records.handover import Manifest, Result
+
+Say = Callable[[str], None]
+
+
+def train(experiment: str, say: Say) -> int:
+    """Trains an experiment that `pre` prepared, in its tree.
+
+    Returns:
+        the exit code of the train stage: 0, 5 (failed) or 130 (interrupted).
+
+    Raises:
+        DataError: what is here is not what was sent. UsageError: it is not here at all.
+    """
+    tree = places.training_tree(experiment)
+    _use_the_code_of(tree, experiment)
+    os.chdir(tree)
+    sent = receipt.load_sent(tree)
+    if _is_done(tree):
+        say(f"{experiment} is trained and sealed already: {tree / places.RETURNED}")
+        return 0
+    receipt.check_sent(tree, sent)
+    say(f"checked: {len(sent.files)} files are as they were sent")
+    node = own_node()
+    os.environ["DVC_ROOT"] = str(tree)  # here the tree is the whole project
+    resumed = any((tree / places.run_files(experiment)[1] / "states").glob("step-*"))
+    os.environ.pop(RESUME, None)
+    if resumed:
+        os.environ[RESUME] = "1"
+        say("continuing from the last resume state")
+    if node is not None:
+        os.environ.update(node.environment(tree / places.run_files(experiment)[1]))
+        if node.rank:
+            return _assist(tree, experiment, node, resumed)
+    _clear(tree)
+    code = stage.main()
+    result = handover.load(tree / "experiments/run/result.json", Result, f"explicitlm cluster train {experiment}")
+    returned = receipt.seal_returned(tree, experiment, result.status)
+    size = sum(seal.size for seal in returned.files.values())
+    say(f"sealed: {result.status}, {len(returned.files)} files, {size / 1e6:.1f} MB")
+    return code
+
+
+def _use_the_code_of(tree: Path, experiment: str) -> None:
+    """Starts anew with the code that was sent, whatever `explicitlm` the node has installed."""
+    source = tree / "src"
+    if Path(explicitlm.__file__).resolve().parents[1] == source.resolve():
+        return
+    os.chdir(tree)
+    words = [sys.executable, "-m", "explicitlm", "cluster", "train", experiment]
+    sys.stdout.flush()
+    os.execve(sys.executable, words, os.environ | {"PYTHONPATH": str(source)})
+
+
+def _is_done(tree: Path) -> bool:
+    try:
+        returned = handover.load(tree / places.RETURNED, receipt.Returned, "")
+    except UsageError:
+        return False
+    return returned.status == "finished" and returned.sent == sha256((tree / places.SENT).read_bytes())
+
+
+def _clear(tree: Path) -> None:
+    """Removes what an earlier try left, as DVC does before it runs a stage."""
+    for path in (tree / places.RETURNED, *(tree / name for name in places.outputs(tree))):
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
+
+
+def _assist(tree: Path, experiment: str, node: Node, resumed: bool) -> int:
+    """What all nodes but the first do: their processes of the same training."""
+    project = places.as_project(tree)
+    manifest = handover.load(project.manifest, Manifest, "explicitlm cluster push, on the login node")
+    words = training_arguments(manifest.hyperparameters) + (["--resume"] if resumed else [])
+    log = tree / "logs" / f"{experiment}.node{node.rank}.log"
+    environment = stage.environment(manifest, project.run_dir(experiment))
+    outcome = run_logged(words, log, environment, stage.SCRIPT, append=resumed)
+    return outcome.exit_code if outcome.exit_code >= 0 else 128 - outcome.exit_code

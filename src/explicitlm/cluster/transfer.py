@@ -1,0 +1,157 @@
+"""push and fetch: rsync with the exact list of files of a receipt, and nothing else.
+
+No .git, no cache, no other experiment's weights, no credentials. Links arrive as files. A cut transfer goes on where it
+stopped, and leaves no half file under a final name. Data that an earlier push brought to the same place is linked.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from explicitlm.cluster import places, receipt
+from explicitlm.errors import StorageError, UsageError
+from explicitlm.files import write_text
+
+Say = Callable[[str], None]
+PUSHED = ".explicitlm/pushed"  # in the tree: where to
+SIBLINGS = 20  # rsync takes no more folders to link from
+SILENCE_S = 60  # without a byte for so long, the line is taken as cut
+OPTIONS = ("--archive", "--no-owner", "--no-group", "--copy-links", "--partial-dir=.rsync-partial")
+EXIT_CODES = {
+    10: "the connection broke",
+    11: "a file could not be written: is the disk full?",
+    12: "the connection broke, or rsync is not installed there",
+    23: "some files could not be transferred",
+    24: "some files vanished meanwhile",
+    30: "the connection was silent for too long",
+    35: "no connection within the time limit",
+    127: "rsync is not installed",
+    255: "ssh could not connect",
+}
+
+
+def push(main: Path, experiment: str, place: str, say: Say) -> None:
+    """Sends a prepared experiment to `place`/<id>.
+
+    Args:
+        place: HOST:DIR as rsync knows it, or a folder of this machine.
+
+    Raises:
+        StorageError: rsync's reason; the same command again goes on.
+    """
+    tree = places.prepared_tree(main, experiment)
+    target = _target(place, experiment)
+    if ":" not in place:
+        Path(target).mkdir(parents=True, exist_ok=True)
+    _rsync(push_command(main, experiment, place), f"push of {experiment} to {place}")
+    write_text(tree / PUSHED, place + "\n")
+    say(f"pushed: {target}")
+
+
+def push_command(main: Path, experiment: str, place: str) -> list[str]:
+    """The rsync command of `push`; its list of files is written beside the receipt."""
+    tree = places.prepared_tree(main, experiment)
+    listed = tree / ".explicitlm/push-files"
+    _write_list(listed, [places.SENT, *receipt.load_sent(tree).files])
+    links = [f"--link-dest=../{other}/" for other in _siblings(tree, place)]
+    return [*_start(place, experiment), *links, f"--files-from={listed}", f"{tree}/", _target(place, experiment) + "/"]
+
+
+def fetch(main: Path, experiment: str, place: str, say: Say) -> None:
+    """Brings back what a training left in `place`/<id>, as its receipt lists it.
+
+    Raises:
+        UsageError: nothing is sealed there yet; the log, if there is one, has been fetched. StorageError: rsync's reason.
+    """
+    tree = places.prepared_tree(main, experiment)
+    what = f"fetch of {experiment} from {place}"
+    log, reports = places.run_files(experiment)
+    # First the receipt, the log and the reports, as far as they are there: what can be seen of a running training.
+    filters = _tree_filters([places.RETURNED, log, *(f"{reports}/{name}" for name in ("status.json", "tracker.json"))])
+    with tempfile.TemporaryDirectory(dir=tree / ".explicitlm") as folder:
+        source = _target(place, experiment) + "/"
+        _rsync([*_start(place), *filters, source, f"{folder}/"], what)
+        got = Path(folder)
+        if not (got / places.RETURNED).exists():
+            for name in (log, f"{reports}/status.json", f"{reports}/tracker.json"):
+                if (got / name).exists():
+                    write_text(tree / name, (got / name).read_text(encoding="utf-8", errors="replace"))
+            raise UsageError(
+                f"{experiment} is not sealed in {place}: it has not trained there, trains still, or was killed "
+                f"(its log so far: {tree / log})",
+                f"wait, or explicitlm cluster train {experiment} there continues it; "
+                f"if it was killed for good: explicitlm cluster post {experiment} --killed",
+            )
+        write_text(tree / places.RETURNED, (got / places.RETURNED).read_text(encoding="utf-8"))
+    _rsync(fetch_command(main, experiment, place), what)
+    say(f"fetched: {len(receipt.load_returned(tree, experiment).files)} files")
+
+
+def fetch_command(main: Path, experiment: str, place: str) -> list[str]:
+    """The rsync command of the second step of `fetch`, for a receipt that is here already."""
+    tree = places.prepared_tree(main, experiment)
+    listed = tree / ".explicitlm/fetch-files"
+    _write_list(listed, receipt.load_returned(tree, experiment).files)
+    return [*_start(place), f"--files-from={listed}", _target(place, experiment) + "/", f"{tree}/"]
+
+
+def printed(main: Path, experiment: str, place: str) -> list[str]:
+    """All rsync lines for those who run their own: push, the receipt back, and, once that is here, the rest."""
+    tree = places.prepared_tree(main, experiment)
+    back = [*_start(place), f"{_target(place, experiment)}/{places.RETURNED}", str(tree / places.RETURNED)]
+    lines = [push_command(main, experiment, place), back]
+    if (tree / places.RETURNED).exists():
+        lines.append(fetch_command(main, experiment, place))
+    return [shlex.join(words) for words in lines]
+
+
+def _start(place: str, make: str = "") -> list[str]:
+    words = ["rsync", *OPTIONS, f"--timeout={SILENCE_S}"]
+    if make and ":" in place:  # rsync's own --mkpath is newer than many clusters
+        folder = _target(place, make).split(":", 1)[1]
+        words.append(f"--rsync-path=mkdir -p {shlex.quote(folder)} && rsync")
+    if sys.stderr.isatty():
+        words.append("--info=progress2")
+    return words
+
+
+def _rsync(command: list[str], what: str) -> None:
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, stderr=subprocess.PIPE, text=True)
+    except FileNotFoundError:
+        raise StorageError("rsync is not installed", "apt-get install rsync") from None
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("rsync error")]
+        reason = EXIT_CODES.get(done.returncode, f"rsync ended with {done.returncode}")
+        raise StorageError(f"{what}: {reason} ({'; '.join(said[:2])})", "the same command goes on where it stopped")
+
+
+def _target(place: str, experiment: str) -> str:
+    if not place or place.endswith(":"):
+        raise UsageError(f"{place!r} is no place", f"explicitlm cluster push {experiment} HOST:DIR")
+    return f"{place.rstrip('/')}/{experiment}"
+
+
+def _siblings(tree: Path, place: str) -> list[str]:
+    """Other experiments here that were pushed to the same place, newest first."""
+    found = [path for path in tree.parent.glob(f"*/{PUSHED}") if path.read_text(encoding="utf-8").strip() == place]
+    found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    return [name for path in found if (name := path.parents[1].name) != tree.name][:SIBLINGS]
+
+
+def _tree_filters(names: Iterable[str]) -> list[str]:
+    """rsync filters for exactly these files, present or not."""
+    rules = []
+    for name in names:
+        parents = [f"/{parent.as_posix()}/" for parent in reversed(Path(name).parents) if parent != Path()]
+        rules += [f"--include={parent}" for parent in parents] + [f"--include=/{name}"]
+    return [*dict.fromkeys(rules), "--exclude=*"]
+
+
+def _write_list(path: Path, names: Iterable[str]) -> None:
+    write_text(path, "".join(f"{name}\n" for name in names))
