@@ -87,6 +87,7 @@ def _make(folder: Path, texts: Iterable[str], tokenizer: TextTokenizer) -> None:
     """Writes tokens.bin and meta.json into a temporary sibling and renames it to `folder`."""
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
+        temporary.chmod(0o755)  # mkdtemp makes 0700, which a shared cluster's colleagues cannot read
         documents, tokens, sha = 0, 0, hashlib.sha256()
         with (temporary / "tokens.bin").open("wb") as file:
             for part in _parts(texts):

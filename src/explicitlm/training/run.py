@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType
 
 from explicitlm.config import TrainConfig
-from explicitlm.errors import ExplicitLMError
+from explicitlm.errors import ExplicitLMError, StorageError, UsageError
 from explicitlm.files import write_json
 from explicitlm.model import ExplicitLM
 from explicitlm.tracking.local import MetricsWriter
@@ -31,6 +31,8 @@ from explicitlm.training.places import WORK_DIR, Places
 from explicitlm.training.progress import Display
 from explicitlm.training.state import Identity, StateStore
 from explicitlm.training.stop import Interrupted, Stop
+
+_WHOLE_WEIGHTS = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
 
 def run(config: TrainConfig, places: Places) -> int:
@@ -54,12 +56,18 @@ def run(config: TrainConfig, places: Places) -> int:
         return signal.exit_code
     except BaseException as error:
         session.finish("crashed", str(error) or type(error).__name__)
-        code = error.exit_code if isinstance(error, ExplicitLMError) else 1
-        status.write("failed", code, error=str(error) or type(error).__name__)
+        status.write("failed", _exit_code(error), error=str(error) or type(error).__name__)
         raise
     session.finish("success", None)
     status.write("done", 0)
     return 0
+
+
+def _exit_code(error: BaseException) -> int:
+    """What `errors.run_reporting` will make of an error; 1 for a bug's traceback."""
+    if isinstance(error, ExplicitLMError):
+        return error.exit_code
+    return StorageError.exit_code if isinstance(error, OSError) else 1
 
 
 class Session:
@@ -119,11 +127,18 @@ class Session:
         # torch 2.13 wants the option's new name, which accelerate's handler does not have yet.
         warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
         handler = DistributedDataParallelKwargs(broadcast_buffers=False)
-        return Accelerator(
+        accelerator = Accelerator(
             cpu=not torch.cuda.is_available(),
             mixed_precision=self._config.mixed_precision,
             kwargs_handlers=[handler],
         )
+        if accelerator.distributed_type not in _WHOLE_WEIGHTS:
+            raise UsageError(
+                f"accelerate is configured for {accelerator.distributed_type.value}, which splits the weights; "
+                "bank updates, digests and resume states need them whole in every process",
+                "accelerate launch --multi_gpu --num_processes N 1_pretrain.py ...",
+            )
+        return accelerator
 
     def _model(self, materials: Materials) -> ExplicitLM:
         """The model with its bank filled: facts first, so that they are the frozen rows."""
