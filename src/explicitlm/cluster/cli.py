@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -131,3 +132,29 @@ def post_command(
         return
     tag = f" {experiment}" if record.versions.experiment_tag else ""
     say(f"next: git push origin HEAD{tag}")
+
+
+@app.command("submit", no_args_is_help=True)
+def submit_command(
+    experiments: Annotated[list[str], typer.Argument(metavar="ID...", help="Prepared ones; several: one array job.")],
+    at: Annotated[str | None, typer.Option(help="Folder on the compute nodes, if pushed; else shared.")] = None,
+    nodes: Annotated[int, typer.Option(min=1, help="Nodes of one experiment (they share a file system).")] = 1,
+    gpus: Annotated[int, typer.Option("--gpus-per-node", min=0, help="GPUs on each node.")] = 0,
+    time: Annotated[str, typer.Option(help="Time limit, such as 12:00:00; continued beyond it.")] = "",
+    warn: Annotated[int, typer.Option(min=1, help="Seconds before the limit at which to save and requeue.")] = 120,
+    python: Annotated[str, typer.Option(help="Python on the compute nodes (default: this one).")] = sys.executable,
+    sbatch: Annotated[list[str] | None, typer.Option(help="One more option for sbatch, as it knows it.")] = None,
+) -> None:
+    """Submit training to Slurm; interrupted by time limit, preemption or failure of a node, it continues by itself.
+
+    Examples:
+
+      explicitlm cluster submit exp_002 --gpus-per-node 8 --time 24:00:00
+
+      explicitlm cluster submit exp_003 exp_004 exp_005 --gpus-per-node 1 --sbatch=--partition=a100
+    """
+    from explicitlm.cluster.submit import Wanted, submit
+
+    wanted = Wanted(nodes, gpus, time, warn, python, tuple(sbatch or ()))
+    job = submit(Project.find().main, experiments, at, wanted)
+    say(f"job {job}: {' '.join(experiments)} (look at it: squeue --job {job})")

@@ -66,7 +66,8 @@ def fetch(main: Path, experiment: str, place: str, say: Say) -> None:
     """Brings back what a training left in `place`/<id>, as its receipt lists it.
 
     Raises:
-        UsageError: nothing is sealed there yet; the log, if there is one, has been fetched. StorageError: rsync's reason.
+        UsageError: nothing is sealed there yet; its log, if there is one, has come.
+        StorageError: with the reason that rsync gives.
     """
     tree = places.prepared_tree(main, experiment)
     what = f"fetch of {experiment} from {place}"
