@@ -10,8 +10,10 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,15 +67,11 @@ class RcloneServer(S3Server):
     """`rclone serve s3` over a folder, in which each bucket is a folder."""
 
     store: Path = field(default_factory=Path)
-    rate: str = ""  # such as 2M: bytes a second, so that a test can come in between
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Starts it and waits until it answers."""
         command = ["rclone", "serve", "s3", "--addr", f"127.0.0.1:{self.port}", "--auth-key", f"{KEY},{SECRET}"]
-        command += ["--vfs-cache-mode", "off"]
-        if self.rate:
-            command += ["--bwlimit", self.rate]
         environment = os.environ | {"RCLONE_CONFIG": "/dev/null"}
         log = (self.store.parent / "rclone.log").open("ab")
         self.process = subprocess.Popen([*command, str(self.store)], env=environment, stdout=log, stderr=log)
@@ -87,9 +85,71 @@ class RcloneServer(S3Server):
             self.process.wait()
             self.process = None
 
-    def object(self, md5: str, bucket: str = BUCKET) -> Path:
-        """The file that holds an object."""
-        return self.store / bucket / "files/md5" / md5[:2] / md5[2:]
+
+@dataclass
+class CephServer(S3Server):
+    """The gateway, and the cluster behind it."""
+
+    folder: Path = field(default_factory=Path)
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """Meanwhile the cluster believes its disk full (Ceph's own command for trials): it holds every write back."""
+        self._ceph("tell", "osd.0", "injectfull", "full")
+        wait_for(lambda: "OSD_FULL" in self._ceph("health", "detail"))
+        try:
+            yield
+        finally:
+            self._ceph("tell", "osd.0", "injectfull", "none")
+            wait_for(lambda: "OSD_FULL" not in self._ceph("health", "detail"))
+
+    def _ceph(self, *words: str) -> str:
+        command = ["timeout", "30", "ceph", "-c", str(self.folder / "ceph.conf"), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+class Relay:
+    """A wire to a server that can be frozen: connections stay open, and not a byte comes through."""
+
+    def __init__(self, target: int) -> None:
+        self.port = free_port()
+        self._target = target
+        self._flows = threading.Event()
+        self._flows.set()
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self._sockets = [self._listener]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def freeze(self) -> None:
+        """From now on silence."""
+        self._flows.clear()
+
+    def thaw(self) -> None:
+        """Works again."""
+        self._flows.set()
+
+    def close(self) -> None:
+        """Ends all threads."""
+        self._flows.set()
+        for end in self._sockets:
+            end.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near = self._listener.accept()[0]
+                far = socket.create_connection(("127.0.0.1", self._target))
+                self._sockets += [near, far]
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                self._flows.wait()
+                sink.sendall(data)
+            self._flows.wait()
+            sink.shutdown(socket.SHUT_WR)
 
 
 def answers(port: int) -> bool:
@@ -124,7 +184,7 @@ def rclone(tmp_path: Path) -> Iterator[RcloneServer]:
 
 
 @pytest.fixture(scope="session")
-def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CephServer]:
     """Ceph's object gateway, once a session."""
     missing = [name for name in ("radosgw", "ceph-mon", "ceph-osd", "ceph") if shutil.which(name) is None]
     if missing or os.geteuid() != 0:
@@ -140,7 +200,7 @@ def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
             shutil.rmtree(folder)
         else:
             pytest.fail(f"Ceph did not start:\n{done.stdout}\n{done.stderr}")
-        yield S3Server(port=port)
+        yield CephServer(port=port, folder=folder)
     finally:
         subprocess.run([script, "down", str(folder)], check=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from explicitlm.vcs.dvc import Dvc
 from explicitlm.vcs.pointer import Pointer
 
 Say = Callable[[str], None]
+LEFTOVER = re.compile(r"\.[\w-]{22}\.tmp$")  # dvc_objects.fs.utils.tmp_fname
 
 
 def check_untouched(project: Project, wanted: list[Wanted]) -> dict[str, bool]:
@@ -48,15 +50,23 @@ def _is_whole(project: Project, item: Wanted, stamps: Stamps) -> bool:
     if project.isolated:
         # DVC has just laid this tree out from its cache; it leaves out what the cache lacks.
         return fits(listing, pointer)
-    if not Dvc(project.tree).modified(path):
+    changes = Dvc(project.tree).changes(path)
+    if not changes:
         stamps.confirm(path, pointer, listing)
         return True
-    if listing.nfiles == 0:
-        return False  # an empty folder is what is left of a failed checkout
+    if listing.nfiles == 0 or _left_by_dvc(changes):
+        return False  # what is left of a checkout or pull that was killed: nothing of the user's
     raise DataError(
         f"{path} was changed without dvc add ({item.dataset.pointer} names another content)",
         f"dvc add {path} to keep the change, or: dvc checkout --force {item.dataset.pointer} to drop it",
     )
+
+
+def _left_by_dvc(changes: dict[str, list[str]]) -> bool:
+    """Whether data differs by half-written files of DVC and by files that it had not written yet, and by no others."""
+    added = changes.get("added", [])
+    whole_files = [path for kind in set(changes) - {"added", "deleted"} for path in changes[kind] if path[-1] != "/"]
+    return bool(added) and not whole_files and all(LEFTOVER.search(path) for path in added if path[-1] != "/")
 
 
 def bring(project: Project, wanted: list[Wanted], whole: dict[str, bool], say: Say) -> None:

@@ -94,11 +94,15 @@ class Dvc:
         """Takes data into the cache and writes its .dvc files."""
         self._run("add", *targets)
 
-    def modified(self, target: str) -> bool:
-        """Whether data (named by its own path, not by its .dvc file) is not what its .dvc file says."""
-        report = json.loads(self._run("data", "status", "--json", target) or "{}")
-        uncommitted = report.get("uncommitted", {})
-        return any(uncommitted.get(kind) for kind in ("added", "modified", "deleted", "renamed", "unknown"))
+    def changes(self, target: str) -> dict[str, list[str]]:
+        """How data (named by its own path, not by its .dvc file) differs from what its .dvc file says.
+
+        Returns:
+            paths by kind (added, modified, deleted, renamed, unknown); empty where nothing differs.
+        """
+        report = json.loads(self._run("data", "status", "--granular", "--json", target) or "{}")
+        kinds: dict[str, list[str]] = report.get("uncommitted", {})
+        return {kind: paths for kind, paths in kinds.items() if paths}
 
     def workspace_row(self) -> dict[str, Any]:
         """What `dvc exp show` says of the workspace: params, metrics, hashes of deps and outs."""

@@ -98,8 +98,8 @@ def choose_s3(main: Path, endpoint: str, bucket: str, access_key: str | None, se
                          "explicitlm remote minio --endpoint http://HOST:PORT --bucket dvc-storage")  # fmt: skip
     with _local_config(main) as config:
         section = config.setdefault(f'remote "{MINIO}"', {})
-        section.update(url=f"s3://{bucket}", endpointurl=endpoint.rstrip("/"), verify="true",
-                       connect_timeout=str(CONNECT_S), read_timeout=str(READ_S))  # fmt: skip
+        settings = {"url": f"s3://{bucket}", "endpointurl": endpoint.rstrip("/"), "verify": "true"}
+        section.update(settings | {"connect_timeout": str(CONNECT_S), "read_timeout": str(READ_S)})
         for key, value in (("access_key_id", access_key), ("secret_access_key", secret_key)):
             section.pop(key, None)
             if value is not None:

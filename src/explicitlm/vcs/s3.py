@@ -17,7 +17,7 @@ from explicitlm.errors import StorageError
 from explicitlm.vcs.remote import CONNECT_S, Remote
 
 ASK_S = 10  # waiting for an answer
-PATIENCE = 3  # questions in a row without an answer, until a transfer is given up
+PATIENCE = 2  # questions in a row without an answer, until a transfer is given up
 AGAIN_S = 2  # between them
 PROBE = b"explicitlm probe\n"
 ANSWERS = {
