@@ -2,33 +2,62 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
 from torch.nn import functional as F
 
 from explicitlm.config import TrainConfig
 
 
 class RotaryTable(nn.Module):
-    """Cosines and sines [S, d_head] of position times theta^(-2i/d_head), for pairs (i, i + d_head/2)."""
+    """Cosines and sines of position times theta^(-2i/d_head), for pairs (i, i + d_head/2), H = d_head/2.
 
-    cos_SH: Tensor
+    The cosines stand twice, as both halves of a head are multiplied by them at once.
+    """
+
+    cos_Sd: Tensor
     sin_SH: Tensor
 
     def __init__(self, length: int, head_dim: int, theta: float) -> None:
         super().__init__()
         frequency = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
-        angle_SH = torch.outer(torch.arange(length, dtype=torch.float64), frequency).repeat(1, 2)
-        self.register_buffer("cos_SH", angle_SH.cos().float(), persistent=False)
+        angle_SH = torch.outer(torch.arange(length, dtype=torch.float64), frequency)
+        self.register_buffer("cos_Sd", angle_SH.cos().float().repeat(1, 2), persistent=False)
         self.register_buffer("sin_SH", angle_SH.sin().float(), persistent=False)
 
     def forward(self, x_BHSd: Tensor) -> Tensor:
         """Turns each pair of x [B, heads, S, d_head] by its position's angle."""
-        length = x_BHSd.shape[-2]
-        first, second = x_BHSd.chunk(2, dim=-1)
-        turned = torch.cat([-second, first], dim=-1)
-        cos, sin = self.cos_SH[:length].to(x_BHSd.dtype), self.sin_SH[:length].to(x_BHSd.dtype)
-        return x_BHSd * cos + turned * sin
+        length, dtype = x_BHSd.shape[-2], x_BHSd.dtype
+        turned: Tensor = _Turn.apply(  # type: ignore[no-untyped-call]
+            x_BHSd, self.cos_Sd[:length].to(dtype), self.sin_SH[:length].to(dtype)
+        )
+        return turned
+
+
+class _Turn(Function):
+    """(a, b) -> (a cos - b sin, a sin + b cos); backward turns the other way, with nothing to keep."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos_Sd: Tensor, sin_SH: Tensor) -> Tensor:
+        ctx.save_for_backward(cos_Sd, sin_SH)
+        return _turn(x, cos_Sd, sin_SH)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        cos_Sd, sin_SH = ctx.saved_tensors
+        return _turn(grad, cos_Sd, -sin_SH), None, None
+
+
+def _turn(x: Tensor, cos_Sd: Tensor, sin_SH: Tensor) -> Tensor:
+    first, second = x.chunk(2, dim=-1)
+    out = x * cos_Sd
+    out_first, out_second = out.chunk(2, dim=-1)
+    out_first.addcmul_(second, sin_SH, value=-1)
+    out_second.addcmul_(first, sin_SH)
+    return out
 
 
 class Attention(nn.Module):
