@@ -132,9 +132,9 @@ def test_wire_dead_in_a_pull(data, rclone) -> None:
         S3Server(relay.port).use(data.box)
         data.push()
         data.forget()
-        with in_the_middle(lambda: len(data.objects(data.cache)) > 5, relay.freeze):
-            with fails_within(75, "did not answer"):
-                data.sync()
+        frozen = in_the_middle(lambda: len(data.objects(data.cache)) > 5, relay.freeze)
+        with frozen, fails_within(75, "did not answer"):
+            data.sync()
         relay.thaw()
         data.sync()
         data.check()
@@ -262,9 +262,8 @@ def test_leftovers_of_a_killed_pull(data, rclone) -> None:
 def test_ceph_blocks_when_full(data, ceph, ceph_bucket: str) -> None:
     """A full Ceph store answers no write at all, and DVC alone waits for ever."""
     ceph.use(data.box, ceph_bucket)
-    with ceph.full():
-        with fails_within(75, "did not answer within 10 s"):
-            data.push()
+    with ceph.full(), fails_within(75, "did not answer within 10 s"):
+        data.push()
     recovers(data)
 
 

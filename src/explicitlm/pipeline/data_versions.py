@@ -86,8 +86,11 @@ class _Finder:
             raise revision_error(dataset.pointer, revision, self._git)
         target = self._at(commit, dataset)
         if target is None:
-            raise DataError(f"{dataset.pointer} did not exist at {revision} ({commit[:8]})",
-                            f"choose one of: git log --oneline -- {dataset.pointer}")  # fmt: skip
+            there = ", ".join(name for name in self._git.names(commit, "data") if name.endswith(".dvc"))
+            raise DataError(
+                f"{dataset.pointer} did not exist at {revision} ({commit[:8]}), which has {there or 'no data'}",
+                f"choose one of: git log --oneline -- {dataset.pointer}",
+            )
         if current is not None and current.md5 != target.md5 and not self._held(dataset, current):
             raise DataError(
                 f"data.{dataset.param}={revision} would overwrite {dataset.path}, "

@@ -70,6 +70,10 @@ class Repository:
         """Text of a file at a revision; None where it did not exist."""
         return self._try("show", f"{revision}:./{path}", strip=False)
 
+    def names(self, revision: str, folder: str) -> list[str]:
+        """Paths of what a folder holds at a revision."""
+        return (self._try("ls-tree", "--name-only", "-z", revision, f"{folder}/") or "").rstrip("\0").split("\0")
+
     def last_change(self, revision: str, path: str) -> str | None:
         """The commit that gave `path` the content it has at `revision`; None if it has none there."""
         return self._try("log", "-1", "--format=%H", revision, "--", path) or None

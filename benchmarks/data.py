@@ -1,0 +1,210 @@
+"""Data versions: nothing to do, switching one of five datasets, and a cold pull and push against a plain S3 client.
+
+    python benchmarks/data.py [--json] [--files 50000] [--big-gb 5]
+
+Everything happens in a temporary folder that is deleted afterwards: a project with five datasets (one of `--files`
+small files in two versions of which 1 % differ, one single file of `--big-gb`, three small ones), and `rclone serve s3`
+on loopback, which both DVC and the plain client (`rclone copy`) talk to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from _report import REPOSITORY, report
+
+DATASETS = ("database", "benchmarks", "embeddings", "knowledge_base", "cache")
+KEY, SECRET, BUCKET = "benchkey", "benchsecret12", "dvc-storage"
+IMPORTS = """
+from pathlib import Path
+from explicitlm.pipeline.data_versions import resolve
+from explicitlm.pipeline.switch import bring, check_untouched
+from explicitlm.project import DATASETS, Project
+"""
+SYNC = (
+    IMPORTS
+    + """
+import sys
+project = Project(Path.cwd(), Path.cwd())
+wanted = resolve(project, {item.param: "" for item in DATASETS} | {"dataset": sys.argv[1]})
+bring(project, wanted, check_untouched(project, wanted), print)
+"""
+)
+
+
+class Bench:
+    """The project, and commands timed in it."""
+
+    def __init__(self, base: Path, files: int, big_gb: float) -> None:
+        self.root = base / "project"
+        self.files = files
+        home = base / "home"
+        home.mkdir()
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "AWS_", "GIT_"))}
+        self.env = kept | {
+            "HOME": str(home),
+            "DVC_SITE_CACHE_DIR": str(base / "site"),
+            "DVC_NO_ANALYTICS": "1",
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "RCLONE_CONFIG": "/dev/null",
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+        self.root.mkdir()
+        for name in ("dvc.yaml", "params.yaml", ".dvc/config", ".dvc/.gitignore", "data/.gitignore"):
+            if (REPOSITORY / name).exists():
+                (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(REPOSITORY / name, self.root / name)
+        self.shell("git init -q -b main; git config user.name Bench; git config user.email bench@example.org")
+        for folder in DATASETS:
+            (self.root / "data" / folder).mkdir(parents=True)
+            (self.root / "data" / folder / "small.txt").write_text(folder)
+        _write_big(self.root / "data/embeddings/big.bin", big_gb)
+        for version in (1, 2):
+            self._write_many(version)
+            self.shell("dvc add -q " + " ".join(f"data/{folder}" for folder in DATASETS))
+            self.shell(f"git add -A && git commit -qm v{version}")
+
+    def _write_many(self, version: int) -> None:
+        for index in range(0, self.files, 1 if version == 1 else 100):
+            path = self.root / f"data/database/{index // 500:04d}/{index:06d}.txt"
+            path.parent.mkdir(exist_ok=True)
+            path.unlink(missing_ok=True)  # DVC's links are read-only
+            path.write_text(f"document {index} of version {version}\n" * 10)
+
+    def shell(self, line: str, check: bool = True) -> float:
+        """Runs a line in the project; gives its seconds."""
+        start = time.perf_counter()
+        subprocess.run(["bash", "-c", line], cwd=self.root, env=self.env, check=check, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - start
+
+    def python(self, code: str, *arguments: str) -> float:
+        """Runs Python code in the project; gives its seconds, the interpreter's start included."""
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code, *arguments], cwd=self.root, env=self.env, check=True,
+                       stdout=subprocess.DEVNULL)  # fmt: skip
+        return time.perf_counter() - start
+
+
+def _write_big(path: Path, gigabytes: float) -> None:
+    """A file of bytes that do not repeat, written a piece at a time."""
+    piece = os.urandom(1 << 20)
+    with path.open("wb") as file:
+        for index in range(int(gigabytes * 1e9) >> 20):
+            file.write(index.to_bytes(8, "little") + piece[8:])
+
+
+def nothing_to_do(bench: Bench) -> dict[str, Any]:
+    """Five unchanged datasets, against the bare start of the interpreter with the same imports; medians of 5."""
+    bench.python(SYNC, "")
+    start = statistics.median(bench.python(IMPORTS) for _ in range(5))
+    sync = statistics.median(bench.python(SYNC, "") for _ in range(5))
+    dvc = bench.shell("dvc status " + " ".join(f"data/{folder}.dvc" for folder in DATASETS))
+    return {"form": "nothing to do, five datasets", "ours_s": sync - start, "other_s": dvc,
+            "other": "dvc status", "ratio": (sync - start) / dvc}  # fmt: skip
+
+
+def switch(bench: Bench) -> dict[str, Any]:
+    """One of five to the older version and back, 1 % of its files differ; medians of both ways, twice."""
+    ours, hand = [], []
+    for _ in range(2):
+        for revision in ("HEAD~1", ""):
+            ours.append(bench.python(SYNC, revision))
+        for revision in ("HEAD~1", "HEAD"):
+            hand.append(
+                bench.shell(f"git checkout -q {revision} -- data/database.dvc && dvc checkout data/database.dvc")
+            )
+        bench.python(SYNC, "")
+    ours_s, hand_s = statistics.median(ours), statistics.median(hand)
+    return {"form": "switch 1 of 5, 1 % differ", "ours_s": ours_s, "other_s": hand_s,
+            "other": "git checkout && dvc checkout", "ratio": ours_s / hand_s}  # fmt: skip
+
+
+class Store:
+    """`rclone serve s3` over a folder."""
+
+    def __init__(self, bench: Bench, folder: Path) -> None:
+        self.bench = bench
+        self.folder = folder
+        (folder / BUCKET).mkdir(parents=True)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.endpoint = f"http://127.0.0.1:{port}"
+        self.process = subprocess.Popen(
+            ["rclone", "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", f"{KEY},{SECRET}", str(folder)],
+            env=bench.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        while socket.socket().connect_ex(("127.0.0.1", port)):
+            time.sleep(0.05)
+
+    def client(self, source: str, target: str) -> Callable[[], float]:
+        """The plain client: the same objects, by `rclone copy`."""
+        at = f":s3,provider=Other,endpoint='{self.endpoint}',access_key_id={KEY},secret_access_key={SECRET}:"
+        command = f'rclone copy --transfers 16 "{source}" "{target}"'.replace("STORE:", at)
+        return lambda: self.bench.shell(command)
+
+
+def transfers(bench: Bench, base: Path) -> list[dict[str, Any]]:
+    """Cold push and pull of everything that the current versions need."""
+    store = Store(bench, base / "store")
+    cache, objects = bench.root / ".dvc/cache", base / "objects"
+    move = ("from pathlib import Path; from explicitlm.vcs.courier import courier; "
+            "from explicitlm.vcs.pointer import parse_pointer; root = Path.cwd(); "
+            f"pointers = {{p: parse_pointer((root / f'data/{{p}}.dvc').read_text(), p) for p in {DATASETS!r}}}\n"
+            "with courier(root) as messenger: messenger.")  # fmt: skip
+    try:
+        bench.shell(f"explicitlm remote minio --endpoint {store.endpoint}")
+        push = bench.python(move + "push(pointers)")
+        bench.shell(f"cp -r {store.folder}/{BUCKET}/files {objects} && mkdir {store.folder}/plain")
+        plain_push = store.client(str(objects), "STORE:plain")()
+        shutil.rmtree(objects)
+        plain_pull = store.client("STORE:plain", str(objects))()
+        shutil.rmtree(objects)
+        shutil.rmtree(cache)
+        pull = bench.python(move + "fetch(pointers)")
+    finally:
+        store.process.kill()
+        store.process.wait()
+    return [{"form": name, "ours_s": ours, "other_s": plain, "other": "rclone copy", "ratio": ours / plain}
+            for name, ours, plain in (("push, cold", push, plain_push), ("pull, cold", pull, plain_pull))]  # fmt: skip
+
+
+def faults() -> int:
+    """How many faults on the way to a store have a test of their own."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/storage/test_faults.py"]
+    listed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True).stdout
+    return sum("::" in line for line in listed.splitlines())
+
+
+def main() -> None:
+    """Measures and reports."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--files", type=int, default=50_000)
+    parser.add_argument("--big-gb", type=float, default=5.0)
+    parser.add_argument("--no-transfers", action="store_true", help="leave out push and pull")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="explicitlm-bench-") as name:
+        bench = Bench(Path(name), options.files, options.big_gb)
+        noop, switched = nothing_to_do(bench), switch(bench)
+        moved = [] if options.no_transfers else transfers(bench, Path(name))
+    ratios = {f"{row['form'].split(',')[0]}_over_plain": row["ratio"] for row in moved}
+    numbers = {"noop_over_start_s": noop["ours_s"], "switch_over_dvc": switched["ratio"], **ratios,
+               "files": options.files, "big_gb": options.big_gb, "faults_tested": faults()}  # fmt: skip
+    report("data versions", {"seconds": [noop, switched, *moved]}, numbers, options.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Each experiment on its own versions of the datasets: two at once, and a mixture that a bare clone restores."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from s3_servers import wait_for
+
+
+def experiment_record(box, experiment: str) -> dict:
+    """The record inside an experiment that is not published yet."""
+    listed = box.git("for-each-ref", "--format=%(refname:lstrip=4) %(objectname)", "refs/exps")
+    refs = dict(line.split() for line in listed.splitlines())
+    return json.loads(box.git("show", f"{refs[experiment]}:experiments/records/{experiment}.json"))
+
+
+def pointer_md5(box, revision: str, folder: str) -> str:
+    """The hash that a revision's .dvc file names."""
+    return box.git("show", f"{revision}:data/{folder}.dvc").split("md5: ")[1].split()[0]
+
+
+def file_hashes(root: Path, folder: str) -> dict[str, str]:
+    """What really lies in a data folder."""
+    paths = (path for path in (root / "data" / folder).rglob("*") if path.is_file())
+    return {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in paths}
+
+
+def version_hashes(box, revision: str, folder: str) -> dict[str, str]:
+    """The files of a version, from DVC's cache."""
+    md5 = pointer_md5(box, revision, folder)
+    listed = json.loads((box.root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).read_text())
+    return {entry["relpath"]: entry["md5"] for entry in listed}
+
+
+def test_two_queue_workers_on_two_versions(project) -> None:
+    old, new = project.git("rev-parse", "HEAD~1"), project.git("rev-parse", "HEAD")
+    project.dvc("exp", "run", "--queue", "-n", "on_old", "-S", f'data.dataset="{old}"')
+    project.dvc("exp", "run", "--queue", "-n", "on_new")
+    project.dvc("queue", "start", "-j", "2")
+    try:
+        wait_for(lambda: project.git("for-each-ref", "refs/exps").count("/on_") == 2, seconds=240)
+    finally:
+        project.dvc("queue", "stop", "--kill")
+    records = {name: experiment_record(project, name) for name in ("on_old", "on_new")}
+    for name, revision in (("on_old", old), ("on_new", new)):
+        record = records[name]
+        assert record["experiment"]["id"] == name and record["status"] == "finished"
+        assert record["results"]["weights_from"] == name
+        assert record["data"]["database"]["md5"] == pointer_md5(project, revision, "database")
+        assert record["data"]["benchmarks"]["md5"] == pointer_md5(project, new, "benchmarks")
+        assert record["versions"]["data"]["dataset_commit"] == revision
+        assert record["dependencies"]["data/database"] == record["data"]["database"]["md5"]
+    times = [records[name]["timing"] for name in records]
+    assert max(time["started_at"] for time in times) <= min(time["finished_at"] for time in times), "not at once"
+    assert records["on_old"]["versions"]["checkpoint_hash"] != records["on_new"]["versions"]["checkpoint_hash"]
+    assert project.git("status", "--porcelain", "data") == ""
+
+
+def test_a_mixture_is_restored_from_git_and_the_store_alone(project, rclone) -> None:
+    """Old training data, current validation data, a snapshot tag for the knowledge base."""
+    rclone.use(project)
+    old, new = project.git("rev-parse", "HEAD~1"), project.git("rev-parse", "HEAD")
+    project.git("tag", "snapshot-2024-01", old)
+    project.explicitlm(
+        "run", "exp_mix", "-m", "a mixture", f"data.dataset={old}", "data.database_init=snapshot-2024-01"
+    )
+    record = project.record("exp_mix")
+    expected = {"database": old, "benchmarks": new, "knowledge_base": old}
+    for folder, revision in expected.items():
+        assert record["data"][folder]["md5"] == pointer_md5(project, revision, folder)
+    assert record["data"]["knowledge_base"]["revision"] == "snapshot-2024-01"
+    project.dvc("push", "-q", "data/database", "data/benchmarks", "data/knowledge_base")  # the current ones too
+
+    clone = project.clone("clone")
+    rclone.use(clone)
+    for step in record["reproduction"]["data_checkout_steps"]:
+        clone.shell(step)
+    for folder, revision in expected.items():
+        assert file_hashes(clone.root, folder) == version_hashes(project, revision, folder)
+    clone.shell(record["reproduction"]["checkpoint_pull"])
+    assert (clone.root / "checkpoints/exp_mix/model.safetensors").exists()
+
+    listed = json.loads(project.explicitlm("data", "log", "database", "--json").stdout)["versions"]
+    assert [version["experiments"] for version in listed] == [[], ["exp_mix"]]
+    assert [version["tags"] for version in listed] == [[], ["snapshot-2024-01"]]
