@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from explicitlm.config import TrainConfig
@@ -48,6 +49,8 @@ class MemoryReader(nn.Module):
         self.temperature = config.gumbel_temperature
         self.router = ProductKeyRouter(config.dim, config.knowledge_num, config.knowledge_dim, config.num_candidates)
 
+    # compiled it would be traced anew: shapes follow the data (distinct rows), and the time is in fused kernels
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(
         self, query_BSD: Tensor, bank: MemoryBank, table_VD: Tensor, noise_BS: Tensor | None = None
     ) -> MemoryRead:
