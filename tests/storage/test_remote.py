@@ -30,7 +30,7 @@ def test_choose_push_pull_and_go_back(project, ceph, ceph_bucket: str) -> None:
     assert len(ceph.objects(ceph_bucket)) == 6, "the probe is still there"
     clone = project.clone("clone")
     ceph.use(clone, ceph_bucket)
-    clone.dvc("pull")
+    clone.dvc("pull", "--recursive", "data")
     assert (clone.root / "data/database/text.jsonl").read_bytes() == (
         project.root / "data/database/text.jsonl"
     ).read_bytes()

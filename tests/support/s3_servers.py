@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -71,7 +72,15 @@ class RcloneServer(S3Server):
 
     def start(self) -> None:
         """Starts it and waits until it answers."""
-        command = ["rclone", "serve", "s3", "--addr", f"127.0.0.1:{self.port}", "--auth-key", f"{KEY},{SECRET}"]
+        command = [
+            str(Path(sys.executable).parent / "rclone"),
+            "serve",
+            "s3",
+            "--addr",
+            f"127.0.0.1:{self.port}",
+            "--auth-key",
+            f"{KEY},{SECRET}",
+        ]
         environment = os.environ | {"RCLONE_CONFIG": "/dev/null"}
         log = (self.store.parent / "rclone.log").open("ab")
         self.process = subprocess.Popen([*command, str(self.store)], env=environment, stdout=log, stderr=log)
