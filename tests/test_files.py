@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -47,7 +46,7 @@ write_json(Path({str(path)!r}), {{"state": "new" * 1000}})
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode != 0
     assert read_json(path, "") == {"state": "old"}
-    assert os.listdir(tmp_path) == ["record.json"]
+    assert [file.name for file in tmp_path.iterdir()] == ["record.json"]
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 64
 
 

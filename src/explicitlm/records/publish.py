@@ -1,7 +1,7 @@
 """Makes a finished experiment last: its data on the remote, its commit tagged, its record on the current branch.
 
-Three steps, in this order, each repeatable: a failure in one leaves the earlier ones valid, and the same command goes on
-from there. Nothing but the record, the pointer and the index is committed, whatever else is staged or changed.
+Three steps, in this order, each repeatable: a failure in one leaves the earlier ones valid, and the same command goes
+on from there. Nothing but the record, the pointer and the index is committed, whatever else is staged or changed.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def _record_at(git: Repository, commit: str, experiment: str) -> Record:
     text = git.read(commit, path)
     if text is None:
         raise UsageError(f"{experiment} ({commit[:8]}) holds no record: its record stage did not run",
-                         f"dvc exp apply {experiment}, dvc repro --single-item record, dvc exp save -f -n {experiment}")  # fmt: skip
+                         f"dvc exp apply {experiment}, dvc repro --single-item record, "
+                         f"dvc exp save -f -n {experiment}")  # fmt: skip
     return store.parse(text, f"{commit[:8]}:{path}")
 
 
