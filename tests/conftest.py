@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-pytest_plugins = ["s3_servers"]
+pytest_plugins = ["s3_servers", "slurm_server", "two_hosts"]
 ROOT = Path(__file__).parents[1]
 
 # Small enough that a training process takes seconds; every part of the model is still there.
@@ -48,11 +48,17 @@ class Sandbox:
 
     root: Path
     env: dict[str, str]
+    prefix: tuple[str, ...] = ()  # before every command: enters another host
 
     def run(self, *words: str, check: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
         """Runs a command in the project; a failure shows what it printed."""
         done = subprocess.run(
-            list(words), cwd=self.root, env=self.env | more, stdin=subprocess.DEVNULL, capture_output=True, text=True
+            [*self.prefix, *words],
+            cwd=self.root,
+            env=self.env | more,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
         )
         if check and done.returncode:
             pytest.fail(f"{' '.join(words)} gave {done.returncode}\n{done.stdout}\n{done.stderr}")
@@ -105,8 +111,7 @@ class Sandbox:
         """A fresh clone beside this project, so that it has the same remote folder."""
         target = self.root.parent / name
         subprocess.run(["git", "clone", "-q", str(self.root), str(target)], check=True, env=self.env)
-        other = Sandbox(target, self.env)
-        return other
+        return Sandbox(target, self.env)
 
 
 def write_data(root: Path, version: int) -> None:

@@ -1,0 +1,130 @@
+"""The whole story on two machines that are really apart: see tests/support/two_hosts.sh."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from explicitlm.cluster.places import FOLDER
+
+SWANLAB_KEY = "stand-in-key-that-must-stay-secret"
+PLACE = "compute:/srv/proj"
+A = ("-m", "first, 第一个", "epochs=2", "use_swanlab=true", "swanlab_mode=offline", "swanlab_workspace=tester")
+# What two runs of one experiment may differ in: when, where and how they were started, and names made from the time.
+FREE = {
+    ("experiment", "timestamp"), ("experiment", "script"), ("versions", "experiment_commit"), ("environment",),
+    ("timing",), ("results", "swanlab_url"), ("results", "swanlab_id"), ("results", "swanlab_status"),
+}  # fmt: skip
+
+
+def flat(value: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """A record's fields by their path, without those that may differ."""
+    if path in FREE:
+        return {}
+    if isinstance(value, dict) and value:
+        return {key: leaf for name, part in value.items() for key, leaf in flat(part, (*path, name)).items()}
+    return {path: value}
+
+
+def state(box, url: str) -> dict[str, Any]:
+    """What the stand-in holds; asked from the login host."""
+    return json.loads(box.run("curl", "-s", f"{url}/_state").stdout)
+
+
+@pytest.fixture
+def login(hosts, fresh):
+    """A project on the login host, with the S3 store as its remote."""
+    box = dataclasses.replace(fresh(hosts.folder / "login"), prefix=hosts.enter)
+    box.env.update(RSYNC_RSH=hosts.ssh, AWS_ACCESS_KEY_ID="testkey", AWS_SECRET_ACCESS_KEY="testsecret12")
+    box.explicitlm("remote", "minio", "--endpoint", hosts.serve_s3(), "--bucket", "dvc-storage")
+    return box
+
+
+def test_two_experiments_away_at_once(hosts, login, fresh, tmp_path: Path) -> None:
+    assert "default" not in hosts.compute("ip route").stdout and hosts.compute("id -un").stdout == "researcher\n"
+
+    # Prepared one after the other, with a commit on main in between.
+    login.explicitlm("cluster", "pre", "exp_a", *A)
+    login.git("commit", "-q", "--allow-empty", "-m", "main moves on")
+    login.explicitlm("cluster", "pre", "exp_b", "seed=7")
+    assert "prepared already" in login.explicitlm("cluster", "pre", "exp_b", "seed=7").stdout
+
+    # The first transfer is cut: what is there is refused, with the names; the same command completes it.
+    cut = tmp_path / "cut"
+    cut.write_text(f'#!/bin/bash\nhead -c 60000 | {hosts.ssh} "$@"\n')
+    cut.chmod(0o755)
+    broken = login.explicitlm("cluster", "push", "exp_a", PLACE, check=False, RSYNC_RSH=str(cut))
+    assert broken.returncode == 4 and "goes on where it stopped" in broken.stderr
+    half = hosts.compute("explicitlm cluster train exp_a", check=False)
+    assert half.returncode in (2, 3) and ("(missing)" in half.stderr or "is not here" in half.stderr), half.stderr
+    login.explicitlm("cluster", "push", "exp_a", PLACE)
+    login.explicitlm("cluster", "push", "exp_b", PLACE)
+    there = hosts.compute("find exp_a exp_b").stdout
+    assert ".git\n" not in there and "cache" not in there.replace("__pycache__", "") and "config.local" not in there
+    shared = hosts.compute("stat -c %h exp_b/data/database/text.jsonl").stdout
+    assert shared == "2\n", "the second push must link the data that the first one brought"
+
+    # A file is tampered with and refused by name; a push mends it.
+    hosts.compute("echo '# changed' >> exp_a/src/explicitlm/config.py; echo {} > exp_a/data/database/more.jsonl")
+    refused = hosts.compute("explicitlm cluster train exp_a", check=False)
+    assert refused.returncode == 3
+    assert "src/explicitlm/config.py" in refused.stderr and "data/database/more.jsonl (was not sent)" in refused.stderr
+    hosts.compute("rm exp_a/data/database/more.jsonl")
+    login.explicitlm("cluster", "push", "exp_a", PLACE)
+
+    # Both train at once; nothing is sealed before the end.
+    early = login.explicitlm("cluster", "fetch", "exp_b", PLACE, check=False)
+    assert early.returncode == 2 and "is not sealed" in early.stderr
+    runs = [hosts.start_on_compute(f"cd {name} && explicitlm cluster train {name}") for name in ("exp_a", "exp_b")]
+    for run in runs:
+        out, err = run.communicate(timeout=300)
+        assert run.returncode == 0, out + err
+    assert "sealed already" in hosts.compute("explicitlm cluster train exp_a").stdout
+
+    # They come back in the other order; weights that were changed on the way are refused.
+    login.explicitlm("cluster", "fetch", "exp_b", PLACE)
+    weights = login.root / FOLDER / "exp_b/checkpoints/run/model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    wrong = login.explicitlm("cluster", "post", "exp_b", check=False)
+    assert wrong.returncode == 3 and "model.safetensors (other content)" in wrong.stderr
+    weights.unlink()
+    login.explicitlm("cluster", "fetch", "exp_b", PLACE)
+    login.explicitlm("cluster", "post", "exp_b")
+
+    # A SwanLab that answers with errors costs nothing but a status; --sync-only finishes it, once.
+    login.explicitlm("cluster", "fetch", "exp_a", PLACE)
+    swanlab = hosts.serve_swanlab("400:/api/house")
+    tracked = {"SWANLAB_API_HOST": swanlab, "SWANLAB_API_KEY": SWANLAB_KEY}
+    done = login.explicitlm("cluster", "post", "exp_a", **tracked)
+    assert "not uploaded" in done.stdout
+    assert login.record("exp_a")["results"]["swanlab_status"] == "planned"
+    login.run("curl", "-s", "-X", "POST", "-d", "[]", f"{swanlab}/_faults")
+    login.explicitlm("cluster", "post", "exp_a", "--sync-only", **tracked)
+    results = login.record("exp_a")["results"]
+    assert results["swanlab_status"] == "synced" and results["swanlab_url"].endswith(results["swanlab_id"])
+    (run,) = state(login, swanlab)["runs"].values()
+    assert run["head"]["cuid"] == results["swanlab_id"] and run["state"] == "FINISHED"
+    assert max(map(int, run["scalars"]["train/loss_ce"])) == results["metrics"]["steps"]
+    before = login.git("rev-parse", "HEAD")
+    login.explicitlm("cluster", "post", "exp_a", **tracked)
+    assert login.git("rev-parse", "HEAD") == before and len(state(login, swanlab)["runs"]) == 1
+    assert login.git("status", "--porcelain") == "" and not list((login.root / FOLDER).glob("exp_*"))
+
+    # Field by field it is the record of the same experiment run on one machine, to the hash of the weights.
+    local = fresh(tmp_path / "local")
+    local.explicitlm("run", "exp_a", *A)
+    assert flat(login.record("exp_a")) == flat(local.record("exp_a"))
+    assert (login.root / "logs/exp_a.log").exists()
+
+    # The weights come from the S3 store to a clone without any cache.
+    clone = dataclasses.replace(login.clone("clone"), prefix=hosts.enter)
+    (clone.root / ".dvc/config.local").write_bytes((login.root / ".dvc/config.local").read_bytes())
+    clone.git("checkout", "-q", "exp_b")
+    clone.dvc("pull", "checkpoints/exp_b.dvc")
+    assert (clone.root / "checkpoints/exp_b/model.safetensors").read_bytes() == whole
+    assert SWANLAB_KEY not in json.dumps(login.record("exp_a")) + (login.root / "logs/exp_a.log").read_text()
