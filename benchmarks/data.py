@@ -3,8 +3,9 @@
     python benchmarks/data.py [--json] [--files 50000] [--big-gb 5]
 
 Everything happens in a temporary folder that is deleted afterwards: a project with five datasets (one of `--files`
-small files in two versions of which 1 % differ, one single file of `--big-gb`, three small ones), and `rclone serve s3`
-on loopback, which both DVC and the plain client (`rclone copy`) talk to.
+small files in two versions of which 1 % differ, one single file of `--big-gb`, three small ones). What moves between
+here and a store is measured on a smaller project (`--moved-files`, `--moved-gb`) against `rclone serve s3` on loopback,
+which both DVC and the plain client (`rclone copy`) talk to.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class Bench:
 
     def __init__(self, base: Path, files: int, big_gb: float) -> None:
         self.root = base / "project"
-        self.files = files
+        self.files, self.big_gb = files, big_gb
+        base.mkdir(exist_ok=True)
         home = base / "home"
         home.mkdir()
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "AWS_", "GIT_"))}
@@ -82,6 +84,16 @@ class Bench:
             path.parent.mkdir(exist_ok=True)
             path.unlink(missing_ok=True)  # DVC's links are read-only
             path.write_text(f"document {index} of version {version}\n" * 10)
+
+    def copies(self) -> float:
+        """Disk that data and cache take together, over what the data alone takes; 1.0 is no second copy."""
+        both, alone = (self._disk("data", ".dvc/cache"), self._disk("data"))
+        return both / alone
+
+    def _disk(self, *folders: str) -> int:
+        command = ["du", "--summarize", "--total", "--block-size=1", *folders]  # each inode counts once
+        printed = subprocess.run(command, cwd=self.root, capture_output=True, text=True, check=True).stdout
+        return int(printed.splitlines()[-1].split()[0])
 
     def shell(self, line: str, check: bool = True) -> float:
         """Runs a line in the project; gives its seconds."""
@@ -177,8 +189,9 @@ def transfers(bench: Bench, base: Path) -> list[dict[str, Any]]:
     finally:
         store.process.kill()
         store.process.wait()
-    return [{"form": name, "ours_s": ours, "other_s": plain, "other": "rclone copy", "ratio": ours / plain}
-            for name, ours, plain in (("push, cold", push, plain_push), ("pull, cold", pull, plain_pull))]  # fmt: skip
+    size = f"{bench.files} files, {bench.big_gb} GB"
+    return [{"form": f"{name}, cold, {size}", "ours_s": ours, "other_s": plain, "other": "rclone copy", "ratio": ours / plain}
+            for name, ours, plain in (("push", push, plain_push), ("pull", pull, plain_pull))]  # fmt: skip
 
 
 def faults() -> int:
@@ -194,15 +207,18 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--files", type=int, default=50_000)
     parser.add_argument("--big-gb", type=float, default=5.0)
-    parser.add_argument("--no-transfers", action="store_true", help="leave out push and pull")
+    parser.add_argument("--moved-files", type=int, default=2_000)
+    parser.add_argument("--moved-gb", type=float, default=0.5)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="explicitlm-bench-") as name:
-        bench = Bench(Path(name), options.files, options.big_gb)
-        noop, switched = nothing_to_do(bench), switch(bench)
-        moved = [] if options.no_transfers else transfers(bench, Path(name))
+        bench = Bench(Path(name) / "large", options.files, options.big_gb)
+        noop, switched, copies = nothing_to_do(bench), switch(bench), bench.copies()
+        shutil.rmtree(bench.root)
+        small = Path(name) / "small"
+        moved = transfers(Bench(small, options.moved_files, options.moved_gb), small)
     ratios = {f"{row['form'].split(',')[0]}_over_plain": row["ratio"] for row in moved}
     numbers = {"noop_over_start_s": noop["ours_s"], "switch_over_dvc": switched["ratio"], **ratios,
-               "files": options.files, "big_gb": options.big_gb, "faults_tested": faults()}  # fmt: skip
+               "copies_on_disk": copies, "files": options.files, "big_gb": options.big_gb, "faults_tested": faults()}  # fmt: skip
     report("data versions", {"seconds": [noop, switched, *moved]}, numbers, options.json)
 
 
