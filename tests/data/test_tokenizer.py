@@ -39,6 +39,14 @@ def test_every_text_comes_back(text: str) -> None:
     assert tokenizer.decode(tokenizer.encode(clean)) == clean
 
 
+def test_unreadable_ids_are_those_that_alone_are_no_text(tokenizer: TextTokenizer) -> None:
+    bound = tokenizer.vocab_size + 5
+    unreadable = set(tokenizer.unreadable_ids(bound))
+    assert {0, 1, 2, 3, *range(tokenizer.vocab_size, bound)} <= unreadable
+    assert unreadable >= set(tokenizer.encode("\U0001f680"))  # four bytes, four tokens, no text in any of them
+    assert not unreadable & set(tokenizer.encode("the"))
+
+
 def test_special_tokens_in_a_text_are_plain_text(tokenizer: TextTokenizer) -> None:
     text = "".join(SPECIAL_TOKENS)
     assert min(tokenizer.encode(text)) > 3 and tokenizer.decode(tokenizer.encode(text)) == text

@@ -81,13 +81,13 @@ def test_a_row_that_agrees_best_already_stays() -> None:
     unit_VD, query_RD = F.normalize(torch.randn(VOCAB, DIM), dim=-1), torch.randn(3, DIM)
     nearest_RL = (query_RD @ unit_VD.T).topk(LENGTH).indices
     shuffled_RL = nearest_RL[:, torch.randperm(LENGTH)]
-    assert torch.equal(move_rows(shuffled_RL, query_RD, unit_VD, 4, []), shuffled_RL)
+    assert torch.equal(move_rows(shuffled_RL, query_RD, unit_VD, 4, 0, []), shuffled_RL)
 
 
 def test_padding_and_repeated_tokens_give_way_first() -> None:
     unit_VD, query_RD = F.normalize(torch.randn(VOCAB, DIM), dim=-1), torch.randn(1, DIM)
     row = torch.tensor([[7, 9, 7, 0]])
-    moved = move_rows(row, query_RD, unit_VD, 2, [0])
+    moved = move_rows(row, query_RD, unit_VD, 2, 0, [0])
     assert moved[0, 0] == 7 and moved[0, 1] == 9
     assert not repeated(moved).any() and 0 not in moved
     assert repeated(torch.tensor([[7, 9, 7, 7]])).tolist() == [[False, False, True, True]]

@@ -77,6 +77,11 @@ class TextTokenizer:
         """The text of token ids, special tokens left out."""
         return str(self._inner.decode(list(ids), skip_special_tokens=True))
 
+    def unreadable_ids(self, bound: int) -> list[int]:
+        """Ids below `bound` that alone are no text: special tokens, parts of a character, unused ids."""
+        texts = ((number, self.decode([number])) for number in range(bound))
+        return [number for number, text in texts if not text or "\ufffd" in text]
+
 
 def train_tokenizer(texts: Iterator[str], vocab_size: int) -> TextTokenizer:
     """Learns `vocab_size` tokens (fewer when the text has no more pairs) from texts."""

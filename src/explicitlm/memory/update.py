@@ -53,14 +53,14 @@ class BankUpdater:
 
     Args:
         config: `ema_decay`, `ema_update_freq`, `use_ema_update`, `disable_memory` and `knowledge_length`.
-        special_ids: tokens that are never written, padding among them.
+        unreadable_ids: tokens that are never written: padding, other special tokens, parts of a character.
     """
 
-    def __init__(self, config: TrainConfig, special_ids: Sequence[int]) -> None:
+    def __init__(self, config: TrainConfig, unreadable_ids: Sequence[int]) -> None:
         self._enabled = config.use_ema_update and not config.disable_memory
         self._period = config.ema_update_freq
         self._moved_positions = (1 - config.ema_decay) * config.knowledge_length
-        self._special_ids = list(special_ids)
+        self._unreadable_ids = list(unreadable_ids)
         self._steps = 0
         self._pending: RowQueries | None = None
 
@@ -91,7 +91,7 @@ class BankUpdater:
             unit_VD = F.normalize(model.embedding.weight.detach().float(), dim=-1)
             moved_ML = torch.cat(
                 [
-                    move_rows(tokens_RL, query_RD, unit_VD, changes, self._special_ids)
+                    move_rows(tokens_RL, query_RD, unit_VD, changes, model.bank.pad_id, self._unreadable_ids)
                     for tokens_RL, query_RD in zip(
                         tokens_ML.split(_ROWS_AT_ONCE), mean_MD.split(_ROWS_AT_ONCE), strict=True
                     )
@@ -117,7 +117,9 @@ class BankUpdater:
         self._pending = RowQueries(*state["pending"]) if state["pending"] else None
 
 
-def move_rows(tokens_RL: Tensor, query_RD: Tensor, unit_VD: Tensor, changes: int, special_ids: Sequence[int]) -> Tensor:
+def move_rows(
+    tokens_RL: Tensor, query_RD: Tensor, unit_VD: Tensor, changes: int, pad_id: int, unreadable_ids: Sequence[int]
+) -> Tensor:
     """Rows [R, L] with up to `changes` positions each given to the query's nearest tokens.
 
     Args:
@@ -125,12 +127,14 @@ def move_rows(tokens_RL: Tensor, query_RD: Tensor, unit_VD: Tensor, changes: int
         query_RD: the mean query that selected each row.
         unit_VD: token embeddings of length 1, so that near means cosine and long vectors do not win.
         changes: positions that may change, at most L.
-        special_ids: tokens that are not written and that count as the worst to keep.
+        pad_id: gives way before any token.
+        unreadable_ids: tokens that are not written.
     """
     changes = min(changes, tokens_RL.shape[1])
     score_RV = F.normalize(query_RD, dim=-1) @ unit_VD.T
-    score_RV[:, list(special_ids)] = -math.inf
-    kept_RL = score_RV.gather(1, tokens_RL).masked_fill_(repeated(tokens_RL), -math.inf)
+    worst_RL = repeated(tokens_RL) | (tokens_RL == pad_id)
+    kept_RL = score_RV.gather(1, tokens_RL).masked_fill_(worst_RL, -math.inf)
+    score_RV[:, list(unreadable_ids)] = -math.inf
     new_RK, token_RK = score_RV.scatter_(1, tokens_RL, -math.inf).topk(changes, dim=1)
     old_RK, place_RK = kept_RL.topk(changes, dim=1, largest=False)
     better_RK = torch.where(new_RK > old_RK, token_RK, tokens_RL.gather(1, place_RK))

@@ -72,9 +72,7 @@ class Trainer:
         )
         self._wrapped, self._optimizer = accelerator.prepare(model, build_optimizer(model, config))
         self._model: ExplicitLM = accelerator.unwrap_model(self._wrapped)
-        tokenizer = materials.tokenizer
-        special_ids = (tokenizer.pad_id, tokenizer.start_id, tokenizer.end_id, tokenizer.unknown_id)
-        self._updater = BankUpdater(config, special_ids)
+        self._updater = BankUpdater(config, materials.tokenizer.unreadable_ids(config.vocab_size))
         self._meter = Meter(accelerator.device)
         self._evaluator = Evaluator(materials, config.max_seq_len, group, lambda: bool(stop.signum))
         self._evaluate_at = self._evaluation_steps()
