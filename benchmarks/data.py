@@ -104,8 +104,9 @@ class Bench:
     def python(self, code: str, *arguments: str) -> float:
         """Runs Python code in the project; gives its seconds, the interpreter's start included."""
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code, *arguments], cwd=self.root, env=self.env, check=True,
-                       stdout=subprocess.DEVNULL)  # fmt: skip
+        subprocess.run(
+            [sys.executable, "-c", code, *arguments], cwd=self.root, env=self.env, check=True, stdout=subprocess.DEVNULL
+        )
         return time.perf_counter() - start
 
 
@@ -123,8 +124,13 @@ def nothing_to_do(bench: Bench) -> dict[str, Any]:
     start = statistics.median(bench.python(IMPORTS) for _ in range(5))
     sync = statistics.median(bench.python(SYNC, "") for _ in range(5))
     dvc = bench.shell("dvc status " + " ".join(f"data/{folder}.dvc" for folder in DATASETS))
-    return {"form": "nothing to do, five datasets", "ours_s": sync - start, "other_s": dvc,
-            "other": "dvc status", "ratio": (sync - start) / dvc}  # fmt: skip
+    return {
+        "form": "nothing to do, five datasets",
+        "ours_s": sync - start,
+        "other_s": dvc,
+        "other": "dvc status",
+        "ratio": (sync - start) / dvc,
+    }
 
 
 def switch(bench: Bench) -> dict[str, Any]:
@@ -139,8 +145,13 @@ def switch(bench: Bench) -> dict[str, Any]:
             )
         bench.python(SYNC, "")
     ours_s, hand_s = statistics.median(ours), statistics.median(hand)
-    return {"form": "switch 1 of 5, 1 % differ", "ours_s": ours_s, "other_s": hand_s,
-            "other": "git checkout && dvc checkout", "ratio": ours_s / hand_s}  # fmt: skip
+    return {
+        "form": "switch 1 of 5, 1 % differ",
+        "ours_s": ours_s,
+        "other_s": hand_s,
+        "other": "git checkout && dvc checkout",
+        "ratio": ours_s / hand_s,
+    }
 
 
 class Store:
@@ -156,8 +167,10 @@ class Store:
         self.endpoint = f"http://127.0.0.1:{port}"
         self.process = subprocess.Popen(
             ["rclone", "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", f"{KEY},{SECRET}", str(folder)],
-            env=bench.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            env=bench.env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         while socket.socket().connect_ex(("127.0.0.1", port)):
             time.sleep(0.05)
 
@@ -172,10 +185,12 @@ def transfers(bench: Bench, base: Path) -> list[dict[str, Any]]:
     """Cold push and pull of everything that the current versions need."""
     store = Store(bench, base / "store")
     cache, objects = bench.root / ".dvc/cache", base / "objects"
-    move = ("from pathlib import Path; from explicitlm.vcs.courier import courier; "
-            "from explicitlm.vcs.pointer import parse_pointer; root = Path.cwd(); "
-            f"pointers = {{p: parse_pointer((root / f'data/{{p}}.dvc').read_text(), p) for p in {DATASETS!r}}}\n"
-            "with courier(root) as messenger: messenger.")  # fmt: skip
+    move = (
+        "from pathlib import Path; from explicitlm.vcs.courier import courier; "
+        "from explicitlm.vcs.pointer import parse_pointer; root = Path.cwd(); "
+        f"pointers = {{p: parse_pointer((root / f'data/{{p}}.dvc').read_text(), p) for p in {DATASETS!r}}}\n"
+        "with courier(root) as messenger: messenger."
+    )
     try:
         bench.shell(f"explicitlm remote minio --endpoint {store.endpoint}")
         push = bench.python(move + "push(pointers)")
@@ -190,8 +205,16 @@ def transfers(bench: Bench, base: Path) -> list[dict[str, Any]]:
         store.process.kill()
         store.process.wait()
     size = f"{bench.files} files, {bench.big_gb} GB"
-    return [{"form": f"{name}, cold, {size}", "ours_s": ours, "other_s": plain, "other": "rclone copy", "ratio": ours / plain}
-            for name, ours, plain in (("push", push, plain_push), ("pull", pull, plain_pull))]  # fmt: skip
+    return [
+        {
+            "form": f"{name}, cold, {size}",
+            "ours_s": ours,
+            "other_s": plain,
+            "other": "rclone copy",
+            "ratio": ours / plain,
+        }
+        for name, ours, plain in (("push", push, plain_push), ("pull", pull, plain_pull))
+    ]
 
 
 def faults() -> int:
@@ -217,8 +240,15 @@ def main() -> None:
         small = Path(name) / "small"
         moved = transfers(Bench(small, options.moved_files, options.moved_gb), small)
     ratios = {f"{row['form'].split(',')[0]}_over_plain": row["ratio"] for row in moved}
-    numbers = {"noop_over_start_s": noop["ours_s"], "switch_over_dvc": switched["ratio"], **ratios,
-               "copies_on_disk": copies, "files": options.files, "big_gb": options.big_gb, "faults_tested": faults()}  # fmt: skip
+    numbers = {
+        "noop_over_start_s": noop["ours_s"],
+        "switch_over_dvc": switched["ratio"],
+        **ratios,
+        "copies_on_disk": copies,
+        "files": options.files,
+        "big_gb": options.big_gb,
+        "faults_tested": faults(),
+    }
     report("data versions", {"seconds": [noop, switched, *moved]}, numbers, options.json)
 
 

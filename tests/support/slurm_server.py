@@ -94,8 +94,8 @@ def running(folder: Path) -> Iterator[Slurm]:
     key.chmod(0o400)
     slurm = Slurm(folder)
     env = os.environ | slurm.env
-    files = [f"--{name}={folder}/munge.{suffix}" for name, suffix in
-             (("key-file", "key"), ("socket", "socket"), ("pid-file", "pid"), ("log-file", "log"), ("seed-file", "seed"))]  # fmt: skip
+    suffixes = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
+    files = [f"--{option}={folder}/munge.{suffix}" for option, suffix in suffixes.items()]
     daemons = [
         subprocess.Popen(["munged", "--foreground", "--force", *files], env=env, stderr=subprocess.DEVNULL),
         subprocess.Popen(["slurmctld", "-D"], env=env, stderr=subprocess.DEVNULL),

@@ -41,6 +41,7 @@ class InputWatch:
             if not path.is_relative_to(root) or any(path.is_relative_to(folder) for folder in own):
                 continue
             relative = path.relative_to(root)
-            if not _IGNORED & set(relative.parts) and path.is_file():
+            installed = any(part.endswith(".egg-info") for part in relative.parts)  # pip's notes, read for versions
+            if not installed and not _IGNORED & set(relative.parts) and path.is_file():
                 found.add(relative.as_posix())
         return sorted(found)
