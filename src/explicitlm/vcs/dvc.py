@@ -100,7 +100,12 @@ class Dvc:
         Returns:
             paths by kind (added, modified, deleted, renamed, unknown); empty where nothing differs.
         """
-        report = json.loads(self._run("data", "status", "--granular", "--json", target) or "{}")
+        by_file = self._uncommitted("--granular", target)
+        # Without the folder's list in the cache DVC cannot compare file by file, but still the folder as a whole.
+        return self._uncommitted(target) if "unknown" in by_file else by_file
+
+    def _uncommitted(self, *arguments: str) -> dict[str, list[str]]:
+        report = json.loads(self._run("data", "status", "--json", *arguments) or "{}")
         kinds: dict[str, list[str]] = report.get("uncommitted", {})
         return {kind: paths for kind, paths in kinds.items() if paths}
 
