@@ -111,20 +111,20 @@ def test_a_new_run_puts_earlier_states_aside(small: Any, stop_after: Any, capsys
 @pytest.mark.timeout(3000)
 def test_sigkill_at_random_moments(processes: Any, hashes: Any) -> None:
     """From start-up to the last save. EXPLICITLM_KILLS=20 tries twenty; 2 in the suite."""
-    processes.run("--out_dir", "out/whole", "--metrics_dir", "metrics/whole", epochs=8)
+    processes.run("--out_dir", "out/whole", "--metrics_dir", "metrics/whole", epochs=5)
     rows = len((processes.folder / "metrics/whole/train.csv").read_text().splitlines())
     for seed in range(int(os.environ.get("EXPLICITLM_KILLS", "2"))):
         name, draw = f"cut-{seed}", random.Random(seed)
         processes.environment["EXPLICITLM_RUN_DIR"] = f"runs/{name}"
         places = ("--out_dir", f"out/{name}", "--metrics_dir", f"metrics/{name}")
-        process = processes.start(*places, epochs=8)
+        process = processes.start(*places, epochs=5)
         wait_for_rows(processes.folder / "metrics" / name / "train.csv", draw.randint(1, rows), process)
         time.sleep(draw.uniform(0, 0.1))  # any moment will do: within a step, a save, an evaluation
         process.send_signal(signal.SIGKILL)
         process.communicate()
         states = sorted(path.name for path in (processes.folder / f"runs/{name}").glob("states/step-*"))
         print(f"kill {seed}: exit {process.returncode}, states {states}")
-        processes.run(*places, *(["--resume"] if states else []), epochs=8)
+        processes.run(*places, *(["--resume"] if states else []), epochs=5)
         assert_same_run(processes.folder, "whole", name, hashes)
 
 
