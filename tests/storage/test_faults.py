@@ -164,19 +164,6 @@ def test_cache_full(data, rclone) -> None:
         data.check()
 
 
-def test_workspace_full(data) -> None:
-    """A switch that cannot be laid out leaves the old version; DVC's links need no room, so copies are asked for."""
-    older = data.box.git("rev-parse", "HEAD~1")
-    data.box.dvc("config", "--local", "cache.type", "copy")
-    shutil.rmtree(data.root / "data/database")
-    with small_disk(data.root / "data/database", "1m"):
-        with pytest.raises(StorageError):
-            data.sync()
-        assert older and data.box.git("status", "--porcelain") == ""
-    data.sync()
-    data.check()
-
-
 @pytest.mark.parametrize("kind", ["s3", "folder"])
 def test_damaged_object_of_the_right_length(data, rclone, kind: str) -> None:
     if kind == "s3":

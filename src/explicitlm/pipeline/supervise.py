@@ -12,7 +12,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,7 +112,7 @@ def _copy(source: IO[bytes], log: IO[bytes], keep: int = 20) -> list[str]:
                TextColumn("{task.fields[values]}"), TimeRemainingColumn())  # fmt: skip
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = None
-        for line in source:
+        for line in _without_launchers_traceback(source):
             log.write(line)
             log.flush()
             tail = [*tail[1 - keep :], line.decode("utf-8", "replace").rstrip()]
@@ -132,3 +132,23 @@ def _copy(source: IO[bytes], log: IO[bytes], keep: int = 20) -> list[str]:
                 sys.stdout.buffer.write(line)
                 sys.stdout.buffer.flush()
     return tail
+
+
+def _without_launchers_traceback(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Drops what `accelerate launch` adds when its child failed: its own traceback, after the child's true words."""
+    first: bytes | None = None
+    inside = False
+    for line in lines:
+        if first is not None:
+            inside = b'/accelerate", line' in line
+            if not inside:
+                yield first
+            first = None
+        if inside:
+            inside = not line.startswith(b"subprocess.CalledProcessError")
+        elif line.startswith(b"Traceback (most recent call last)"):
+            first = line
+        else:
+            yield line
+    if first is not None:
+        yield first
