@@ -86,7 +86,7 @@ def resume(project: Project, experiment: str, say: Say) -> Record:
     record = project.main / store.path_of(experiment)
     if record.exists() and store.load(project.main, experiment).status == "finished":
         raise UsageError(f"{experiment} is finished", f"explicitlm publish {experiment}")
-    if not any((left / "states").glob("*")):
+    if not any((left / "states").glob("step-*")):
         raise UsageError(f"{experiment} left no state to continue from", "explicitlm run with a new id")
     overrides: dict[str, Any] = {**manifest.hyperparameters.model_dump(), "description": manifest.description}
     for param, version in manifest.data.items():
@@ -166,7 +166,7 @@ def _ended(project: Project, experiment: str) -> TrainingError:
     if not path.exists():
         return TrainingError(f"{experiment} did not start (DVC's message is above)", "explicitlm doctor")
     record = store.load(project.main, experiment)
-    has_states = any((project.run_dir(experiment) / "states").glob("*"))
+    has_states = any((project.run_dir(experiment) / "states").glob("step-*"))
     proceed = f"explicitlm run {experiment} --resume; or " if has_states else ""
     return TrainingError(
         f"{experiment} {record.status} (log: logs/{experiment}.log, record: {store.path_of(experiment)})",

@@ -34,7 +34,7 @@ def main() -> int:
     manifest = handover.load(project.manifest, Manifest, "dvc repro sync_data")
     config = project.params().train
     run_dir = project.run_dir(manifest.id)
-    resumed = bool(os.environ.get(RESUME)) and (run_dir / "states").is_dir()
+    resumed = bool(os.environ.get(RESUME)) and any((run_dir / "states").glob("step-*"))
     if not resumed:
         shutil.rmtree(run_dir / "states", ignore_errors=True)
     for name in REPORTS:
@@ -134,7 +134,7 @@ def _findings(result: Result) -> None:
 
 def _fail(project: Project, result: Result) -> int:
     kept = f"record: experiments/records/{result.experiment}.json, log: {project.log(result.experiment)}"
-    states = any((project.run_dir(result.experiment) / "states").glob("*"))
+    states = any((project.run_dir(result.experiment) / "states").glob("step-*"))
     resume = f"explicitlm run {result.experiment} --resume" if states else "a new id when the cause is mended"
     if result.status == "interrupted":
         report(ExplicitLMError(f"{result.experiment} was interrupted by {result.signal} ({kept})", resume))
