@@ -7,8 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from explicitlm.cluster.places import FOLDER
 
 SWANLAB_KEY = "stand-in-key-that-must-stay-secret"
@@ -33,15 +31,6 @@ def flat(value: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
 def state(box, url: str) -> dict[str, Any]:
     """What the stand-in holds; asked from the login host."""
     return json.loads(box.run("curl", "-s", f"{url}/_state").stdout)
-
-
-@pytest.fixture
-def login(hosts, fresh):
-    """A project on the login host, with the S3 store as its remote."""
-    box = dataclasses.replace(fresh(hosts.folder / "login"), prefix=hosts.enter)
-    box.env.update(RSYNC_RSH=hosts.ssh, AWS_ACCESS_KEY_ID="testkey", AWS_SECRET_ACCESS_KEY="testsecret12")
-    box.explicitlm("remote", "minio", "--endpoint", hosts.serve_s3(), "--bucket", "dvc-storage")
-    return box
 
 
 def test_two_experiments_away_at_once(hosts, login, fresh, tmp_path: Path) -> None:

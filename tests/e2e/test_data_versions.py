@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from s3_servers import wait_for
+from processes import wait_for
 
 
 def experiment_record(box, experiment: str) -> dict:

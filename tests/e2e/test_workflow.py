@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
-import subprocess
-import time
-from pathlib import Path
 
 import psutil
 import pytest
-
-
-def wait_for(condition, seconds: float = 90) -> None:
-    """Waits for something real to happen."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.05)
+from processes import descendants, start, steps_in, wait_for
 
 
 def experiment_record(box, experiment: str) -> dict:
@@ -141,25 +130,6 @@ def test_undeclared_inputs_are_named(project) -> None:
     done = project.dvc("exp", "run", "-n", "exp_021")
     assert "WARNING: read but not declared in dvc.yaml: extra.py" in done.stdout
     assert project.record("exp_021")["findings"]["undeclared_inputs"] == ["extra.py"]
-
-
-def start(box, *words: str) -> subprocess.Popen[str]:
-    """Starts a command as a terminal does: in a process group of its own, which Ctrl-C reaches as a whole."""
-    return subprocess.Popen(
-        list(words), cwd=box.root, env=box.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
-
-
-def descendants(process: subprocess.Popen[str], part: str) -> list[psutil.Process]:
-    """Processes below a command whose own command line holds a word."""
-    return [
-        child for child in psutil.Process(process.pid).children(recursive=True) if part in " ".join(child.cmdline())
-    ]
-
-
-def steps_in(log: Path) -> int:
-    return len(re.findall(r"^step ", log.read_text(), re.MULTILINE)) if log.exists() else 0
 
 
 def test_ctrl_c_leaves_a_record_and_resume_ends_at_the_same_bits(project) -> None:

@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from s3_servers import BUCKET, KEY, Relay, S3Server, free_port, wait_for
+from processes import wait_for
+from s3_servers import BUCKET, KEY, Relay, S3Server, free_port
 
 from explicitlm.errors import DataError, StorageError
 from explicitlm.vcs.courier import courier

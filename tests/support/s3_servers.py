@@ -12,13 +12,13 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from processes import wait_for
 
 KEY, SECRET, BUCKET = "testkey", "testsecret12", "dvc-storage"
 
@@ -166,19 +166,6 @@ def answers(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def wait_for(condition, seconds: float = 60) -> None:
-    """Waits for a condition.
-
-    Raises:
-        TimeoutError: it did not come true.
-    """
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError(f"{condition} did not come true within {seconds} s")
-        time.sleep(0.02)
 
 
 @pytest.fixture

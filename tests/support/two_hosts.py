@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 import shutil
@@ -125,3 +126,12 @@ def hosts(tmp_path: Path) -> Iterator[Hosts]:
             if server.stdout:
                 server.stdout.close()
         subprocess.run([str(SCRIPT), "down", str(two.folder), two.name], check=True)
+
+
+@pytest.fixture
+def login(hosts: Hosts, fresh):
+    """A project on the login host, with the S3 store that only login reaches as its remote."""
+    box = dataclasses.replace(fresh(hosts.folder / "login"), prefix=hosts.enter)
+    box.env.update(RSYNC_RSH=hosts.ssh, AWS_ACCESS_KEY_ID=KEY, AWS_SECRET_ACCESS_KEY=SECRET)
+    box.explicitlm("remote", "minio", "--endpoint", hosts.serve_s3(), "--bucket", BUCKET)
+    return box

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import Annotated
 
@@ -21,7 +22,7 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the experiment.")]
 Place = Annotated[
     str, typer.Argument(metavar="HOST:DIR", help="Folder on the compute node; the experiment lies in DIR/ID.")
 ]
-Print = Annotated[bool, typer.Option("--print", help="Only print the rsync lines.")]
+Print = Annotated[bool, typer.Option("--print", help="Only print the rsync line.")]
 
 
 def say(line: str) -> None:
@@ -62,7 +63,7 @@ def push_command(experiment: Id, place: Place, only_print: Print = False) -> Non
 
     main = Project.find().main
     if only_print:
-        print("\n".join(transfer.printed(main, experiment, place)))
+        print(shlex.join(transfer.push_command(main, experiment, place)))
         return
     transfer.push(main, experiment, place, say)
     say(f"next, on the compute node: cd DIR && explicitlm cluster train {experiment}")
@@ -96,7 +97,7 @@ def fetch_command(experiment: Id, place: Place, only_print: Print = False) -> No
 
     main = Project.find().main
     if only_print:
-        print("\n".join(transfer.printed(main, experiment, place)))
+        print(shlex.join(transfer.fetch_command(main, experiment, place)))
         return
     transfer.fetch(main, experiment, place, say)
     say(f"next: explicitlm cluster post {experiment}")

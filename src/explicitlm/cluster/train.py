@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 import explicitlm
 from explicitlm.cluster import places, receipt
 from explicitlm.cluster.nodes import Node, own_node
@@ -25,6 +27,7 @@ from explicitlm.records import handover
 from explicitlm.records.handover import Manifest, Result
 
 Say = Callable[[str], None]
+LOCK = ".explicitlm/training.lock"  # in the tree; released by the system when its holder dies
 
 
 def train(experiment: str, say: Say) -> int:
@@ -56,9 +59,19 @@ def train(experiment: str, say: Say) -> int:
         os.environ.update(node.environment(tree / places.run_files(experiment)[1]))
         if node.rank:
             return _assist(tree, experiment, node, resumed)
+    try:
+        with FileLock(tree / LOCK, blocking=False):
+            return _train_and_seal(tree, experiment, say)
+    except Timeout:
+        raise UsageError(f"{experiment} trains here already ({tree})", f"tail -f {tree / f'logs/{experiment}.log'}"
+                         ) from None  # fmt: skip
+
+
+def _train_and_seal(tree: Path, experiment: str, say: Say) -> int:
+    again = f"explicitlm cluster train {experiment}"
     _clear(tree)
-    code = stage.main()
-    result = handover.load(tree / "experiments/run/result.json", Result, f"explicitlm cluster train {experiment}")
+    code = stage.main(go_on=again)
+    result = handover.load(tree / "experiments/run/result.json", Result, again)
     returned = receipt.seal_returned(tree, experiment, result.status)
     size = sum(seal.size for seal in returned.files.values())
     say(f"sealed: {result.status}, {len(returned.files)} files, {size / 1e6:.1f} MB")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -22,12 +21,13 @@ PUSHED = ".explicitlm/pushed"  # in the tree: where to
 SIBLINGS = 20  # rsync takes no more folders to link from
 SILENCE_S = 60  # without a byte for so long, the line is taken as cut
 OPTIONS = ("--archive", "--no-owner", "--no-group", "--copy-links", "--partial-dir=.rsync-partial")
+VANISHED = 24  # rsync's exit code: files that it had listed were removed meanwhile, as by a training that runs on
 EXIT_CODES = {
     10: "the connection broke",
     11: "a file could not be written: is the disk full?",
     12: "the connection broke, or rsync is not installed there",
     23: "some files could not be transferred",
-    24: "some files vanished meanwhile",
+    VANISHED: "some files vanished meanwhile",
     30: "the connection was silent for too long",
     35: "no connection within the time limit",
     127: "rsync is not installed",
@@ -63,52 +63,32 @@ def push_command(main: Path, experiment: str, place: str) -> list[str]:
 
 
 def fetch(main: Path, experiment: str, place: str, say: Say) -> None:
-    """Brings back what a training left in `place`/<id>, as its receipt lists it.
+    """Brings back what a training left in `place`/<id>; of one that runs still or was killed, what there is so far.
 
     Raises:
-        UsageError: nothing is sealed there yet; its log, if there is one, has come.
+        UsageError: nothing is sealed there yet; its log, curves and reports have come all the same.
         StorageError: with the reason that rsync gives.
     """
     tree = places.prepared_tree(main, experiment)
-    what = f"fetch of {experiment} from {place}"
-    log, reports = places.run_files(experiment)
-    # First the receipt, the log and the reports, as far as they are there: what can be seen of a running training.
-    filters = _tree_filters([places.RETURNED, log, *(f"{reports}/{name}" for name in ("status.json", "tracker.json"))])
-    with tempfile.TemporaryDirectory(dir=tree / ".explicitlm") as folder:
-        source = _target(place, experiment) + "/"
-        _rsync([*_start(place), *filters, source, f"{folder}/"], what)
-        got = Path(folder)
-        if not (got / places.RETURNED).exists():
-            for name in (log, f"{reports}/status.json", f"{reports}/tracker.json"):
-                if (got / name).exists():
-                    write_text(tree / name, (got / name).read_text(encoding="utf-8", errors="replace"))
-            raise UsageError(
-                f"{experiment} is not sealed in {place}: it has not trained there, trains still, or was killed "
-                f"(its log so far: {tree / log})",
-                f"wait, or explicitlm cluster train {experiment} there continues it; "
-                f"if it was killed for good: explicitlm cluster post {experiment} --killed",
-            )
-        write_text(tree / places.RETURNED, (got / places.RETURNED).read_text(encoding="utf-8"))
-    _rsync(fetch_command(main, experiment, place), what)
+    (tree / places.RETURNED).unlink(missing_ok=True)  # of an earlier try, whose files are others by now
+    _rsync(fetch_command(main, experiment, place), f"fetch of {experiment} from {place}", accepted=(VANISHED,))
+    if not (tree / places.RETURNED).exists():
+        raise UsageError(
+            f"{experiment} is not sealed in {place}: it has not trained there, trains still, or was killed "
+            f"(its log so far: {tree / places.run_files(experiment)[0]})",
+            f"wait, or explicitlm cluster train {experiment} there continues it; "
+            f"if it was killed for good: explicitlm cluster post {experiment} --killed",
+        )
     say(f"fetched: {len(receipt.load_returned(tree, experiment).files)} files")
 
 
 def fetch_command(main: Path, experiment: str, place: str) -> list[str]:
-    """The rsync command of the second step of `fetch`, for a receipt that is here already."""
+    """The rsync command of `fetch`: the receipt, and everything that a receipt may list."""
     tree = places.prepared_tree(main, experiment)
-    listed = tree / ".explicitlm/fetch-files"
-    _write_list(listed, receipt.load_returned(tree, experiment).files)
-    return [*_start(place), f"--files-from={listed}", _target(place, experiment) + "/", f"{tree}/"]
-
-
-def printed(main: Path, experiment: str, place: str) -> list[str]:
-    """All rsync lines for those who run their own: push, the receipt back, and, once that is here, the rest."""
-    tree = places.prepared_tree(main, experiment)
-    back = [*_start(place), f"{_target(place, experiment)}/{places.RETURNED}", str(tree / places.RETURNED)]
-    lines = [push_command(main, experiment, place), back]
-    if (tree / places.RETURNED).exists():
-        lines.append(fetch_command(main, experiment, place))
-    return [shlex.join(words) for words in lines]
+    log, reports = places.run_files(experiment)
+    names = [places.RETURNED, log, *places.outputs(tree), reports]
+    filters = [f"--exclude=/{reports}/states", *_only(names)]
+    return [*_start(place), *filters, _target(place, experiment) + "/", f"{tree}/"]
 
 
 def _start(place: str, make: str = "") -> list[str]:
@@ -121,12 +101,12 @@ def _start(place: str, make: str = "") -> list[str]:
     return words
 
 
-def _rsync(command: list[str], what: str) -> None:
+def _rsync(command: list[str], what: str, accepted: tuple[int, ...] = ()) -> None:
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, stderr=subprocess.PIPE, text=True)
     except FileNotFoundError:
         raise StorageError("rsync is not installed", "apt-get install rsync") from None
-    if done.returncode:
+    if done.returncode and done.returncode not in accepted:
         said = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("rsync error")]
         reason = EXIT_CODES.get(done.returncode, f"rsync ended with {done.returncode}")
         raise StorageError(f"{what}: {reason} ({'; '.join(said[:2])})", "the same command goes on where it stopped")
@@ -145,12 +125,12 @@ def _siblings(tree: Path, place: str) -> list[str]:
     return [name for path in found if (name := path.parents[1].name) != tree.name][:SIBLINGS]
 
 
-def _tree_filters(names: Iterable[str]) -> list[str]:
-    """rsync filters for exactly these files, present or not."""
+def _only(names: Iterable[str]) -> list[str]:
+    """rsync filters for these files and folders with all they hold, present or not, and nothing else."""
     rules = []
     for name in names:
         parents = [f"/{parent.as_posix()}/" for parent in reversed(Path(name).parents) if parent != Path()]
-        rules += [f"--include={parent}" for parent in parents] + [f"--include=/{name}"]
+        rules += [f"--include={parent}" for parent in parents] + [f"--include=/{name}", f"--include=/{name}/**"]
     return [*dict.fromkeys(rules), "--exclude=*"]
 
 

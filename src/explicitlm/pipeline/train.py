@@ -28,8 +28,12 @@ REPORTS = ("status.json", "environment.json", "tracker.json", "inputs.json")  # 
 CHECKPOINT_FILES = ("model.safetensors", "config.json", "tokenizer.json")
 
 
-def main() -> int:
-    """Runs the stage for the tree in the current directory."""
+def main(go_on: str | None = None) -> int:
+    """Runs the stage for the tree in the current directory.
+
+    Args:
+        go_on: the command that continues this training from its last state, where it is not the usual one.
+    """
     project = Project.of_stage()
     manifest = handover.load(project.manifest, Manifest, "dvc repro sync_data")
     config = project.params().train
@@ -72,7 +76,7 @@ def main() -> int:
         _findings(result)
         return 0
     store.save(project.main, build.unfinished(manifest, result))
-    return _fail(project, result)
+    return _fail(project, result, go_on or _usual_way_on(project, manifest.id))
 
 
 def environment(manifest: Manifest, run_dir: Path) -> dict[str, str]:
@@ -132,10 +136,17 @@ def _findings(result: Result) -> None:
         print(f"[train] WARNING: changed while it ran: {', '.join(result.changed_during_run)}", flush=True)
 
 
-def _fail(project: Project, result: Result) -> int:
+def _usual_way_on(project: Project, experiment: str) -> str:
+    """`explicitlm run` needs git; without it, as on a compute node, the stage itself is started again."""
+    if (project.main / ".git").exists():
+        return f"explicitlm run {experiment} --resume"
+    return f"{RESUME}=1 dvc repro --single-item train"
+
+
+def _fail(project: Project, result: Result, go_on: str) -> int:
     kept = f"record: experiments/records/{result.experiment}.json, log: {project.log(result.experiment)}"
     states = any((project.run_dir(result.experiment) / "states").glob("step-*"))
-    resume = f"explicitlm run {result.experiment} --resume" if states else "a new id when the cause is mended"
+    resume = go_on if states else "a new id when the cause is mended"
     if result.status == "interrupted":
         report(ExplicitLMError(f"{result.experiment} was interrupted by {result.signal} ({kept})", resume))
         return INTERRUPTED

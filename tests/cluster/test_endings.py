@@ -1,0 +1,102 @@
+"""How a training on a cluster may end, and what `post` makes of it; login and compute node share their files here."""
+
+from __future__ import annotations
+
+import json
+
+import psutil
+import pytest
+from processes import descendants, kill_all, start, steps_in, wait_for
+
+from explicitlm.cluster.places import FOLDER
+
+pytestmark = pytest.mark.slow
+LONG = ("epochs=40", "save_interval=3")
+
+
+def log_of(box, experiment: str):
+    """The log as the compute node writes it."""
+    return box.root / FOLDER / experiment / "logs" / f"{experiment}.log"
+
+
+def train_until_step(box, experiment: str, step: int):
+    """Starts the training and waits until it is well under way."""
+    process = start(box, "explicitlm", "cluster", "train", experiment)
+    wait_for(lambda: steps_in(log_of(box, experiment)) >= step)
+    return process
+
+
+def test_interrupted_is_recorded_and_goes_on_to_the_same_bits(project) -> None:
+    project.explicitlm("run", "whole", *LONG)
+    project.explicitlm("cluster", "pre", "away", "-m", "抢占 preempted", *LONG)
+    process = train_until_step(project, "away", 8)
+    process.terminate()  # the launcher alone, as a scheduler does
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, out
+    assert "next: explicitlm cluster train away" in out and "sealed: interrupted" in out
+
+    shown = project.explicitlm("cluster", "post", "away").stdout
+    assert "away interrupted: interrupted by SIGTERM" in shown
+    record = project.record("away")
+    assert (record["status"], record["failure"]["signal"]) == ("interrupted", "SIGTERM")
+    assert record["failure"]["exit_code"] == 143 and "step " in record["failure"]["error"]
+    assert record["versions"]["checkpoint_hash"] is None and record["timing"]["duration_s"] > 0
+    assert project.git("log", "-1", "--format=%s") == "chore: 添加实验记录 away - 抢占 preempted"
+    assert project.git("tag") == "whole" and project.git("status", "--porcelain") == ""
+
+    assert "continuing from the last resume state" in project.explicitlm("cluster", "train", "away").stdout
+    project.explicitlm("cluster", "post", "away")
+    away, whole = project.record("away"), project.record("whole")
+    assert away["status"] == "finished" and away["failure"] is None
+    assert away["versions"]["checkpoint_hash"] == whole["versions"]["checkpoint_hash"]
+    assert away["results"]["metrics"] == whole["results"]["metrics"]
+    assert project.git("tag").split() == ["away", "whole"] and project.git("status", "--porcelain") == ""
+    assert not (project.root / FOLDER / "away").exists()
+
+
+def test_killed_for_good_keeps_a_record_with_the_logs_end(project) -> None:
+    project.explicitlm("cluster", "pre", "gone", *LONG)
+    kill_all(train_until_step(project, "gone", 5))
+    unsealed = project.explicitlm("cluster", "post", "gone", check=False)
+    assert unsealed.returncode == 2 and "explicitlm cluster post gone --killed" in unsealed.stderr
+    project.explicitlm("cluster", "post", "gone", "--killed")
+    record = project.record("gone")
+    assert record["status"] == "interrupted" and "killed on the compute node" in record["failure"]["error"]
+    assert "step " in record["failure"]["error"]
+    assert project.git("show", "HEAD:experiments/records/gone.json") == json.dumps(record, ensure_ascii=False, indent=2)
+
+    # It was not for good after all: the training goes on from its last state, and its record is replaced.
+    project.explicitlm("cluster", "train", "gone")
+    sealed = project.explicitlm("cluster", "post", "gone", "--killed", check=False)
+    assert sealed.returncode == 2 and "was not killed: it is sealed" in sealed.stderr
+    project.explicitlm("cluster", "post", "gone")
+    assert project.record("gone")["status"] == "finished"
+
+
+def test_failed_there_is_a_failed_record_here(project) -> None:
+    (project.root / "data/database/text.jsonl").unlink()
+    (project.root / "data/database/text.jsonl").write_text('{"text": "fine"}\n{"text": broken\n')
+    project.dvc("add", "-q", "data/database")
+    project.commit("broken data", "data/database.dvc")
+    project.explicitlm("cluster", "pre", "bad")
+    done = project.explicitlm("cluster", "train", "bad", check=False)
+    assert done.returncode == 5 and "Traceback" not in done.stdout + done.stderr
+    assert "sealed: failed" in done.stdout
+    project.explicitlm("cluster", "post", "bad")
+    record = project.record("bad")
+    assert record["status"] == "failed" and "text.jsonl" in record["failure"]["error"]
+    assert project.git("tag") == "" and project.git("status", "--porcelain") == ""
+    before = project.git("rev-parse", "HEAD")
+    project.explicitlm("cluster", "post", "bad")
+    assert project.git("rev-parse", "HEAD") == before
+
+
+def test_training_twice_at_once_is_refused(project) -> None:
+    project.explicitlm("cluster", "pre", "twice", *LONG)
+    first = train_until_step(project, "twice", 3)
+    second = project.explicitlm("cluster", "train", "twice", check=False)
+    assert second.returncode == 2 and "trains here already" in second.stderr
+    (script,) = [each for each in descendants(first, "1_pretrain.py") if "accelerate" not in " ".join(each.cmdline())]
+    assert script.status() != psutil.STATUS_ZOMBIE
+    kill_all(first)
+    project.explicitlm("cluster", "train", "twice")

@@ -1,0 +1,49 @@
+"""docs/cluster.md as it stands, on two hosts that are really apart: the guide's example (3.2.5) in both forms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+DOCUMENT = Path(__file__).parents[2] / "docs/cluster.md"
+BLOCK = re.compile(r"^```bash\n# (login|compute) node\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(section: str) -> Iterator[tuple[str, str]]:
+    """Host and commands of each block of a section, with this test's host and folder for the document's."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    (part,) = re.findall(rf"^## {section}\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)
+    for host, commands in BLOCK.findall(part):
+        yield host, "set -e\n" + commands.replace("compute-node:", "compute:").replace("/path/to", "/srv/proj")
+
+
+def replay(section: str, login, hosts) -> None:
+    """Runs a section's blocks, each on its host."""
+    for host, commands in blocks(section):
+        if host == "login":
+            login.shell(commands)
+        else:
+            hosts.compute(commands)
+
+
+def test_both_forms_end_in_the_same_experiment(hosts, login) -> None:
+    login.git("init", "-q", "--bare", "../origin.git")
+    login.git("remote", "add", "origin", "../origin.git")
+    replay("Three phases", login, hosts)
+    assert login.git("ls-remote", "--tags", "origin") != ""
+    assert (
+        "config.json" not in hosts.compute("ls runs/exp_003").stdout
+        and "src" in hosts.compute("ls runs/exp_003").stdout
+    )
+
+    replay("With DVC's own commands", login, hosts)
+    sealed, plain = login.record("exp_002"), login.record("exp_004")
+    assert sealed["status"] == plain["status"] == "finished"
+    for part in ("versions", "results", "hyperparameters", "data", "dependencies", "findings"):
+        same = [{key: value for key, value in record[part].items() if record["experiment"]["id"] not in str(value)}
+                for record in (sealed, plain)]  # fmt: skip
+        assert {**same[0], "experiment_commit": ""} == {**same[1], "experiment_commit": ""}, part
+    assert sealed["versions"]["checkpoint_hash"] == plain["versions"]["checkpoint_hash"]
+    assert plain["experiment"]["script"].startswith("dvc exp run -n exp_004")
+    assert login.git("tag").split() == ["exp_002", "exp_004"]
