@@ -7,7 +7,7 @@ ID ?= exp_001
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: env run test lint system-packages lock clean
+.PHONY: env run test test-cluster lint system-packages lock clean
 
 env: $(VENV)/.ready  ## environment in .venv, every version as in requirements.lock
 
@@ -31,6 +31,9 @@ test: env system-packages  ## lint, then the whole test suite, fast tests first
 	$(MAKE) --no-print-directory lint
 	pytest -n 2 -m "not slow"
 	pytest -n 2 -m slow
+
+test-cluster: env system-packages  ## the cluster's story alone (part of `make test`): two hosts, Slurm, endings, documents
+	pytest -n 2 tests/cluster tests/e2e/test_cluster_story.py tests/e2e/test_cluster_documents.py
 
 lint: env  ## ruff and mypy
 	ruff format --check .
