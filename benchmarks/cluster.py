@@ -33,7 +33,7 @@ FILES = 100  # that the bulk of the data is split in
 
 
 class Cluster:
-    """A clone with the sample data (and `gb` of bulk beside it), and the folder that stands for the compute node."""
+    """A clone with a little text (and `gb` of bulk beside it), and the folder that stands for the compute node."""
 
     def __init__(self, base: Path, gb: float) -> None:
         self.root, self.there = base / "project", base / "runs"
@@ -45,12 +45,15 @@ class Cluster:
         subprocess.run(["git", "clone", "-q", str(REPOSITORY), str(self.root)], check=True)
         for key, value in (("user.name", "benchmark"), ("user.email", "benchmark@example.org")):
             self.run("git", "config", key, value)
-        self.run("explicitlm", "sample-data")
+        self.run("git", "rm", "-q", "data/knowledge_base.dvc")
+        for folder in ("data/database", "data/benchmarks"):
+            (self.root / folder).mkdir()
+            (self.root / folder / "text.jsonl").write_text('{"text": "a line of some words"}\n' * 500)
         if gb:
             _write_bulk(self.root / "data/database/bulk", gb)
-            self.run("dvc", "add", "-q", "data/database")
-            self.run("git", "commit", "-qm", "bulk", "data/database.dvc")
-        self.run("dvc", "push", "-q", "data/database", "data/benchmarks", "data/knowledge_base")
+        self.run("dvc", "add", "-q", "data/database", "data/benchmarks")
+        self.run("git", "commit", "-qam", "data of the benchmark")
+        self.run("dvc", "push", "-q", "data/database", "data/benchmarks")
 
     def experiment(self, name: str, seed: int) -> dict[str, float]:
         """Seconds of each phase of one experiment."""

@@ -135,6 +135,28 @@ def post_command(
     say(f"next: git push origin HEAD{tag}")
 
 
+@app.command("list")
+def list_command(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+) -> None:
+    """Login node: which experiments are away, and what each of them waits for.
+
+    Example:
+
+      explicitlm cluster list
+    """
+    from explicitlm.cluster.away import away
+
+    found = away(Project.find().main)
+    if as_json:
+        print(to_json({"away": [each.as_dict() for each in found]}), end="")
+        return
+    for each in found:
+        say(each.line())
+    if not found:
+        say("nothing is away; next: explicitlm cluster pre ID KEY=VALUE...")
+
+
 @app.command("submit", no_args_is_help=True)
 def submit_command(
     experiments: Annotated[list[str], typer.Argument(metavar="ID...", help="Prepared ones; several: one array job.")],
