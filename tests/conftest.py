@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-pytest_plugins = ["s3_servers", "slurm_server", "two_hosts"]
+pytest_plugins = ["s3_servers", "slurm_server", "two_hosts", "two_host_slurm"]
 ROOT = Path(__file__).parents[1]
 
 # Small enough that a training process takes seconds; every part of the model is still there.

@@ -22,6 +22,20 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
 print("ready", flush=True)
 time.sleep(60)
 """
+SLOW_WORKER = """
+import signal, sys, time
+heard = []
+def hear(number, frame):
+    heard.append(number)
+    print("heard", signal.Signals(number).name, flush=True)
+for number in (signal.SIGTERM, signal.SIGUSR1):
+    signal.signal(number, hear)
+print("ready", flush=True)
+while len(heard) < 2:
+    time.sleep(0.01)
+print("saved", flush=True)
+sys.exit(138)
+"""
 WATCHER = """
 import json, os, sys
 from pathlib import Path
@@ -76,6 +90,21 @@ def test_a_second_signal_ends_a_worker_that_hangs(tmp_path: Path) -> None:
     killer.start()
     out, _ = process.communicate(timeout=60)
     assert '"exit_code": -9' in out
+
+
+def test_a_schedulers_second_signal_lets_a_worker_save(tmp_path: Path) -> None:
+    """A time limit is announced by USR1 and enforced by TERM, which is no reason to stop saving."""
+    worker, log = tmp_path / "worker.py", tmp_path / "exp.log"
+    worker.write_text(SLOW_WORKER)
+    process = watch(log, sys.executable, str(worker))
+    assert process.stdout is not None
+    for number, line in ((signal.SIGUSR1, "ready"), (signal.SIGTERM, "heard SIGUSR1")):
+        while line not in process.stdout.readline():
+            pass
+        process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    assert log.read_text() == "ready\nheard SIGUSR1\nheard SIGTERM\nsaved\n"
+    assert '"exit_code": 138' in out and '"signal": "SIGUSR1"' in out
 
 
 def test_an_unwritable_log_stops_it_before_anything_runs(tmp_path: Path) -> None:

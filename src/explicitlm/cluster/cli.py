@@ -160,7 +160,7 @@ def list_command(
 @app.command("submit", no_args_is_help=True)
 def submit_command(
     experiments: Annotated[list[str], typer.Argument(metavar="ID...", help="Prepared ones; several: one array job.")],
-    at: Annotated[str | None, typer.Option(help="Folder on the compute nodes, if pushed; else shared.")] = None,
+    at: Annotated[str | None, typer.Option(help="Absolute folder there, if it was pushed; else shared.")] = None,
     nodes: Annotated[int, typer.Option(min=1, help="Nodes of one experiment (they share a file system).")] = 1,
     gpus: Annotated[int, typer.Option("--gpus-per-node", min=0, help="GPUs on each node.")] = 0,
     time: Annotated[str, typer.Option(help="Time limit, such as 12:00:00; continued beyond it.")] = "",

@@ -1,7 +1,7 @@
-"""Training on several nodes: which one this is, told to `accelerate launch` by its configuration file.
+"""Training on several nodes or GPUs in a Slurm job, told to `accelerate launch` by its configuration file.
 
-The training command stays the one that the record shows; rank, address and number of processes are the job's own. One
-node needs nothing of this: there accelerate finds the GPUs by itself.
+The training command stays the one that the record shows; rank, address, port and number of processes are the job's own.
+Where nobody else can take accelerate's port, outside of Slurm, it finds the GPUs of one node by itself.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 from explicitlm.errors import UsageError
 from explicitlm.files import to_json, write_text
 
-PORTS = (20_000, 20_000)  # first, and how many: each job takes one by its number
+PORTS = (20_000, 12_000)  # first, and how many, below those that Linux lends: each job takes one by its number
 
 
 @dataclass(frozen=True)
 class Node:
-    """One of several nodes.
+    """One of the nodes of a job.
 
     Attributes:
         rank: 0 is the node that records. count: of nodes. processes: on each of them.
@@ -57,20 +57,22 @@ class Node:
 
 
 def own_node(environment: Mapping[str, str] = os.environ) -> Node | None:
-    """Which node of a Slurm job step this process is on; None where the step has one node, or there is no Slurm.
+    """Which node of a Slurm job step this process is on; None where there is one process, or no Slurm.
 
     Raises:
         UsageError: several nodes without srun, so that only one of them would start.
     """
     count = int(environment.get("SLURM_STEP_NUM_NODES", environment.get("SLURM_NNODES", "1")))
-    if count == 1:
+    processes = int(environment.get("SLURM_GPUS_ON_NODE", "1"))
+    started_by_srun = "SLURM_LAUNCH_NODE_IPADDR" in environment
+    if count == 1 and (processes == 1 or not started_by_srun):
         return None
-    if "SLURM_LAUNCH_NODE_IPADDR" not in environment:
+    if not started_by_srun:
         raise UsageError(f"a job of {count} nodes must start this with srun, once a node", "explicitlm cluster submit")
     return Node(
         rank=int(environment["SLURM_NODEID"]),
         count=count,
-        processes=int(environment.get("SLURM_GPUS_ON_NODE", "1")),
+        processes=processes,
         address=environment["SLURM_LAUNCH_NODE_IPADDR"],
         port=PORTS[0] + int(environment["SLURM_JOB_ID"]) % PORTS[1],
     )

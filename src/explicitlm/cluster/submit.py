@@ -1,8 +1,8 @@
 """A Slurm job for prepared experiments: one, or an array of several; on one node, or on several with GPUs each.
 
-Before its time limit, and when it is preempted, the job gets a signal: the training saves a state and ends, the job
-puts itself back into the queue, and the next start continues to the bit. A job that was killed outright continues from
-the last state that the training saved by itself.
+Before its time limit, and when it is preempted, a job is told by a signal: the training saves a state and ends, the job
+puts itself back into the queue, and the next start continues to the bit. After the failure of a node Slurm starts it
+again by itself. A training that failed by itself is not repeated, and a job that was cancelled stays so.
 """
 
 from __future__ import annotations
@@ -17,28 +17,37 @@ from explicitlm.cluster import places
 from explicitlm.errors import UsageError
 from explicitlm.files import write_text
 
+# What counts is how the training ended: Slurm tells the script of the time limit, but of a preemption with grace time
+# only the training. 130 is `cluster train` interrupted; 138 and 143 are USR1 and TERM before it could listen. Of an
+# array, $SLURM_JOB_ID may be the number of all its jobs. --wait: if a node is lost, the others do not wait for ever.
 SCRIPT = r"""#!/bin/bash
 # Written by `explicitlm cluster submit`: trains {names}; started again, it continues.
 {options}
 ids=({ids})
 trees=({trees})
 index=${{SLURM_ARRAY_TASK_ID:-0}}
+job=$SLURM_JOB_ID step= told=
+[[ -z $SLURM_ARRAY_TASK_ID ]] || job=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID
+tell() {{ told=1; [[ -z $step ]] || kill -USR1 "$step" 2>/dev/null; }}  # at TERM srun would kill the training
+trap tell USR1 TERM
 cd "${{trees[$index]}}" || exit 2
-srun --kill-on-bad-exit=0 {python} -m explicitlm cluster train "${{ids[$index]}}" &
+[[ -z $SLURM_CPUS_PER_TASK ]] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK  # srun no longer takes it by itself
+srun --kill-on-bad-exit=0 --wait=600 {python} -m explicitlm cluster train "${{ids[$index]}}" &
 step=$!
-warned=
-trap 'warned=1; kill -USR1 "$step"' USR1  # the time limit is near
-trap 'warned=1; kill -TERM "$step"' TERM  # preempted
-while :; do  # a trap ends `wait` early
-    wait "$step"; code=$?
-    kill -0 "$step" 2>/dev/null || break
-done
-if [[ $warned && $code -ne 0 ]]; then
+[[ -z $told ]] || tell
+while wait "$step"; kill -0 "$step" 2>/dev/null; do :; done  # a trap ends `wait` early
+wait "$step"; code=$?
+trap '' USR1; trap - TERM
+# Cancelled, it is COMPLETING by now.
+if [[ $code =~ ^(130|138|143)$ && $(squeue --noheader --jobs="$job" --format=%T) == RUNNING ]]; then
     echo "interrupted: back into the queue, to be continued"
-    scontrol requeue "$SLURM_JOB_ID" && sleep 60  # Slurm ends this script meanwhile
+    scontrol requeue "$job" && sleep 600  # Slurm ends this script meanwhile
 fi
 exit "$code"
 """
+
+
+EARLY_S = 60  # by so much Slurm may be early: see --signal in sbatch(1)
 
 
 @dataclass(frozen=True)
@@ -73,8 +82,15 @@ def submit(main: Path, experiments: list[str], at: str | None, wanted: Wanted) -
         the number of the job.
 
     Raises:
-        UsageError: one is not prepared, or sbatch refuses, in its words.
+        UsageError: what could only fail, before anything is submitted; or sbatch refuses, in its words.
     """
+    if at and not at.startswith("/"):
+        raise UsageError(f"--at {at} is no absolute path on the compute nodes", "--at /DIR, the one of push HOST:/DIR")
+    if (limit := _seconds(wanted.time)) and limit <= wanted.warn + EARLY_S:
+        raise UsageError(f"a limit of {limit} s leaves no time to train: Slurm announces it {wanted.warn} s before, "
+                         f"or up to {EARLY_S} s earlier than that", "a longer --time, or a shorter --warn")  # fmt: skip
+    if twice := [experiment for experiment in experiments if experiments.count(experiment) > 1]:
+        raise UsageError(f"{twice[0]} is named twice: two jobs would train in one folder", "each id once")
     prepared = [places.prepared_tree(main, experiment) for experiment in experiments]
     trees = [f"{at.rstrip('/')}/{experiment}" for experiment in experiments] if at else [str(tree) for tree in prepared]
     folder = main / places.FOLDER / "jobs"
@@ -99,7 +115,7 @@ def job_script(experiments: list[str], trees: list[str], logs: str, wanted: Want
     several = len(experiments) > 1
     options = [
         f"--job-name=explicitlm-{experiments[0]}",
-        f"--output={logs}/%x-{'%A_%a' if several else '%j'}.out",
+        f"--output={shlex.quote(f'{logs}/%x-')}{'%A_%a' if several else '%j'}.out",
         "--open-mode=append",
         "--requeue",
         f"--nodes={wanted.nodes}",
@@ -117,3 +133,13 @@ def job_script(experiments: list[str], trees: list[str], logs: str, wanted: Want
         trees=shlex.join(trees),
         python=shlex.quote(wanted.python),
     )
+
+
+def _seconds(time: str) -> int | None:
+    """A limit as sbatch writes it: M, M:S, H:M:S, D-H, D-H:M or D-H:M:S; None for what only sbatch can judge."""
+    days, dash, rest = time.rpartition("-")
+    parts = rest.split(":")
+    if not all(part.isdigit() for part in (*parts, days or "0")) or len(parts) > 3:
+        return None
+    units = (3600, 60, 1) if dash or len(parts) == 3 else (60, 1)
+    return int(days or 0) * 86400 + sum(int(part) * unit for part, unit in zip(parts, units, strict=False))

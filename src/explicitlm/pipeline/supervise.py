@@ -2,7 +2,7 @@
 
 The training runs in a session of its own, so that Ctrl-C reaches only this process; it passes the signal on to the
 training processes themselves (not to the launcher, which would die at once and leave them alone) and waits until they
-have saved. A second signal ends them hard.
+have saved. A second Ctrl-C ends them hard; a scheduler's second signal does not, it may only be the next reminder.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def run_logged(words: list[str], log: Path, environment: Mapping[str, str], scri
         )
 
         def pass_on(number: int, _frame: FrameType | None) -> None:
-            again = outcome.signal is not None
+            again = number == signal.SIGINT and outcome.signal is not None
             outcome.signal = outcome.signal or signal.Signals(number).name
             _signal_workers(process.pid, script, signal.SIGKILL if again else signal.Signals(number))
 
