@@ -7,11 +7,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+from held import held
+from processes import steps_in
+from two_host_slurm import AS_RESEARCHER, processes_of_compute
+
 from explicitlm.cluster.places import FOLDER
 
 SWANLAB_KEY = "stand-in-key-that-must-stay-secret"
 PLACE = "compute:/srv/proj"
-A = ("-m", "first, 第一个", "epochs=2", "use_swanlab=true", "swanlab_mode=offline", "swanlab_workspace=tester")
+A = ("-m", "first, 第一个", "epochs=12", "use_swanlab=true", "swanlab_mode=offline", "swanlab_workspace=tester")
 # What two runs of one experiment may differ in: when, where and how they were started, and names made from the time.
 FREE = {
     ("experiment", "timestamp"), ("experiment", "script"), ("versions", "experiment_commit"), ("environment",),
@@ -33,7 +37,9 @@ def state(box, url: str) -> dict[str, Any]:
     return json.loads(box.run("curl", "-s", f"{url}/_state").stdout)
 
 
-def test_two_experiments_away_at_once(hosts, login, fresh, tmp_path: Path) -> None:
+def test_two_experiments_away_at_once(hosts, hosts_slurm, login, fresh, tmp_path: Path) -> None:
+    login = dataclasses.replace(login, prefix=hosts_slurm.host.enter)  # where Slurm knows compute's user
+    login.env.update(hosts_slurm.env)
     assert "default" not in hosts.compute("ip route").stdout and hosts.compute("id -un").stdout == "researcher\n"
 
     # Prepared one after the other, with a commit on main in between.
@@ -65,14 +71,27 @@ def test_two_experiments_away_at_once(hosts, login, fresh, tmp_path: Path) -> No
     hosts.compute("rm exp_a/data/database/more.jsonl")
     login.explicitlm("cluster", "push", "exp_a", PLACE)
 
-    # Both train at once; nothing is sealed before the end.
-    early = login.explicitlm("cluster", "fetch", "exp_b", PLACE, check=False)
-    assert early.returncode == 2 and "is not sealed" in early.stderr
-    runs = [hosts.start_on_compute(f"cd {name} && explicitlm cluster train {name}") for name in ("exp_a", "exp_b")]
-    for run in runs:
-        out, err = run.communicate(timeout=300)
-        assert run.returncode == 0, out + err
+    # Both train at once: one by hand, one by Slurm, whose node fails in mid-training; Slurm starts it again.
+    by_hand = hosts.start_on_compute("cd exp_b && explicitlm cluster train exp_b")
+    said = login.explicitlm("cluster", "submit", "exp_a", "--at", "/srv/proj", AS_RESEARCHER).stdout
+    number = said.split("job ", 1)[1].split(":")[0]
+    with held(hosts.folder / "compute/exp_a", lambda: processes_of_compute(hosts)) as (process,):
+        early = login.explicitlm("cluster", "fetch", "exp_a", PLACE, check=False)
+        assert early.returncode == 2 and "is not sealed" in early.stderr
+        assert steps_in(login.root / FOLDER / "exp_a/logs/exp_a.log") > 0, "what there is so far has come"
+        hosts_slurm.call("scontrol", "update", "NodeName=compute", "State=DOWN", "Reason=test")
+        process.kill()
+    hosts_slurm.wait(number, lambda job: job["JobState"] == "PENDING")
+    job = hosts_slurm.ended(number)
+    output = hosts.compute(f"cat explicitlm-exp_a-{number}.out").stdout
+    assert (job["JobState"], job["Restarts"]) == ("COMPLETED", "1"), output
+    assert "continuing from the last resume state" in output
+    out, err = by_hand.communicate(timeout=300)
+    assert by_hand.returncode == 0, out + err
     assert "sealed already" in hosts.compute("explicitlm cluster train exp_a").stdout
+
+    listed = login.explicitlm("cluster", "list").stdout
+    assert "exp_a: prepared" in listed and f"pushed to {PLACE}" in listed and "cluster fetch exp_b" in listed
 
     # They come back in the other order; weights that were changed on the way are refused.
     login.explicitlm("cluster", "fetch", "exp_b", PLACE)

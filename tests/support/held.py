@@ -26,7 +26,7 @@ def held(tree: Path, among: Callable[[], Iterable[psutil.Process]] | None = None
     """
     wait_for(lambda: any((tree / run_files(tree.name)[1] / "states").glob("step-*")), seconds=240)
     candidates = psutil.process_iter() if among is None else among()
-    found = [one for one in candidates if _trains(one, tree if among is None else None)]
+    found = [one for one in candidates if _trains(one, tree, look_in=among is None)]
     for process in found:
         process.suspend()
         wait_for(lambda process=process: process.status() == psutil.STATUS_STOPPED)
@@ -49,10 +49,11 @@ def is_told(process: psutil.Process) -> bool:
     return awake or any(waiting >> (number - 1) & 1 for number in (signal.SIGUSR1, signal.SIGTERM))
 
 
-def _trains(process: psutil.Process, folder: Path | None) -> bool:
+def _trains(process: psutil.Process, tree: Path, look_in: bool) -> bool:
     with suppress(psutil.Error):
         words = process.cmdline()
         launches = any(word.endswith("/accelerate") or "torch.distributed" in word for word in words)
         works = not launches and any(word.endswith("1_pretrain.py") for word in words)
-        return works and (folder is None or process.cwd() == str(folder))
+        ours = works and process.environ().get("EXPLICITLM_RUN_ID") == tree.name
+        return ours and (not look_in or process.cwd() == str(tree))
     return False
