@@ -15,6 +15,7 @@ from explicitlm.cluster.places import FOLDER
 
 SWANLAB_KEY = "stand-in-key-that-must-stay-secret"
 PLACE = "compute:/srv/proj"
+HOME = "/home/researcher"  # sbatch hands on the environment, and a user has one home on a cluster
 A = ("-m", "first, 第一个", "epochs=12", "use_swanlab=true", "swanlab_mode=offline", "swanlab_workspace=tester")
 # What two runs of one experiment may differ in: when, where and how they were started, and names made from the time.
 FREE = {
@@ -73,7 +74,7 @@ def test_two_experiments_away_at_once(hosts, hosts_slurm, login, fresh, tmp_path
 
     # Both train at once: one by hand, one by Slurm, whose node fails in mid-training; Slurm starts it again.
     by_hand = hosts.start_on_compute("cd exp_b && explicitlm cluster train exp_b")
-    said = login.explicitlm("cluster", "submit", "exp_a", "--at", "/srv/proj", AS_RESEARCHER).stdout
+    said = login.explicitlm("cluster", "submit", "exp_a", "--at", "/srv/proj", AS_RESEARCHER, HOME=HOME).stdout
     number = said.split("job ", 1)[1].split(":")[0]
     with held(hosts.folder / "compute/exp_a", lambda: processes_of_compute(hosts)) as (process,):
         early = login.explicitlm("cluster", "fetch", "exp_a", PLACE, check=False)
@@ -109,7 +110,7 @@ def test_two_experiments_away_at_once(hosts, hosts_slurm, login, fresh, tmp_path
     swanlab = hosts.serve_swanlab("400:/api/house")
     tracked = {"SWANLAB_API_HOST": swanlab, "SWANLAB_API_KEY": SWANLAB_KEY}
     done = login.explicitlm("cluster", "post", "exp_a", **tracked)
-    assert "not uploaded" in done.stdout
+    assert "not uploaded" in done.stdout, (login.root / "logs/exp_a.log").read_text()
     assert login.record("exp_a")["results"]["swanlab_status"] == "planned"
     login.run("curl", "-s", "-X", "POST", "-d", "[]", f"{swanlab}/_faults")
     login.explicitlm("cluster", "post", "exp_a", "--sync-only", **tracked)

@@ -6,6 +6,7 @@ stopped, and leaves no half file under a final name. Data that an earlier push b
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import sys
@@ -14,10 +15,11 @@ from pathlib import Path
 
 from explicitlm.cluster import places, receipt
 from explicitlm.errors import StorageError, UsageError
-from explicitlm.files import write_text
+from explicitlm.files import write_json, write_text
 
 Say = Callable[[str], None]
 PUSHED = ".explicitlm/pushed"  # in the tree: where to
+PUSHES = f"{places.FOLDER}/pushed.json"  # in the main checkout: what lies where, for the next push to link from
 SIBLINGS = 20  # rsync takes no more folders to link from
 SILENCE_S = 60  # without a byte for so long, the line is taken as cut
 OPTIONS = ("--archive", "--no-owner", "--no-group", "--copy-links", "--partial-dir=.rsync-partial")
@@ -50,6 +52,7 @@ def push(main: Path, experiment: str, place: str, say: Say) -> None:
         Path(target).mkdir(parents=True, exist_ok=True)
     _rsync(push_command(main, experiment, place), f"push of {experiment} to {place}")
     write_text(tree / PUSHED, place + "\n")
+    _note_push(main, experiment, place)
     say(f"pushed: {target}")
 
 
@@ -58,7 +61,7 @@ def push_command(main: Path, experiment: str, place: str) -> list[str]:
     tree = places.prepared_tree(main, experiment)
     listed = tree / ".explicitlm/push-files"
     _write_list(listed, [places.SENT, *receipt.load_sent(tree).files])
-    links = [f"--link-dest=../{other}/" for other in _siblings(tree, place)]
+    links = [f"--link-dest=../{other}/" for other in _pushed_before(main, place) if other != experiment]
     return [*_start(place, experiment), *links, f"--files-from={listed}", f"{tree}/", _target(place, experiment) + "/"]
 
 
@@ -118,11 +121,22 @@ def _target(place: str, experiment: str) -> str:
     return f"{place.rstrip('/')}/{experiment}"
 
 
-def _siblings(tree: Path, place: str) -> list[str]:
-    """Other experiments here that were pushed to the same place, newest first."""
-    found = [path for path in tree.parent.glob(f"*/{PUSHED}") if path.read_text(encoding="utf-8").strip() == place]
-    found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    return [name for path in found if (name := path.parents[1].name) != tree.name][:SIBLINGS]
+def _pushed_before(main: Path, place: str) -> list[str]:
+    """Experiments that were pushed to the same place, newest first; also those that are home and gone from here."""
+    return list(_pushes(main).get(place, []))
+
+
+def _note_push(main: Path, experiment: str, place: str) -> None:
+    before = [other for other in _pushed_before(main, place) if other != experiment]
+    write_json(main / PUSHES, _pushes(main) | {place: [experiment, *before][:SIBLINGS]})
+
+
+def _pushes(main: Path) -> dict[str, list[str]]:
+    """Experiments by place; nothing but time is lost with it."""
+    try:
+        return dict(json.loads((main / PUSHES).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):
+        return {}
 
 
 def _only(names: Iterable[str]) -> list[str]:
