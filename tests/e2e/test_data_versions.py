@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
+import pytest
 from processes import wait_for
 
 
@@ -18,7 +20,7 @@ def experiment_record(box, experiment: str) -> dict:
 
 def pointer_md5(box, revision: str, folder: str) -> str:
     """The hash that a revision's .dvc file names."""
-    return box.git("show", f"{revision}:data/{folder}.dvc").split("md5: ")[1].split()[0]
+    return box.git("show", f"{revision}:./data/{folder}.dvc").split("md5: ")[1].split()[0]
 
 
 def file_hashes(root: Path, folder: str) -> dict[str, str]:
@@ -56,6 +58,57 @@ def test_two_queue_workers_on_two_versions(project) -> None:
     assert max(time["started_at"] for time in times) <= min(time["finished_at"] for time in times), "not at once"
     assert records["on_old"]["versions"]["checkpoint_hash"] != records["on_new"]["versions"]["checkpoint_hash"]
     assert project.git("status", "--porcelain", "data") == ""
+
+
+@pytest.mark.parametrize("way", ["temp", "queue"])
+def test_isolated_runs_fetch_what_the_cache_lacks(project, rclone, way: str) -> None:
+    """DVC lays an isolated tree out from the cache and leaves out what is not there."""
+    rclone.use(project)
+    project.dvc("push", "-q", "--all-commits")
+    shutil.rmtree(project.root / ".dvc/cache")
+    old, new = project.git("rev-parse", "HEAD~1"), project.git("rev-parse", "HEAD")
+    runs = {"on_old": (old, ["-S", f'data.dataset="{old}"']), "on_new": (new, [])}
+    for name, (_, words) in runs.items():
+        project.dvc("exp", "run", f"--{way}", "-n", name, *words)
+    if way == "queue":
+        project.dvc("queue", "start", "-j", "2")
+        try:
+            wait_for(lambda: project.git("for-each-ref", "refs/exps").count("/on_") == 2, seconds=240)
+        finally:
+            project.dvc("queue", "stop", "--kill")
+    for name, (revision, _) in runs.items():
+        record = experiment_record(project, name)
+        assert record["status"] == "finished" and record["results"]["weights_from"] == name
+        for folder, there in (("database", revision), ("benchmarks", new), ("knowledge_base", new)):
+            assert record["data"][folder]["md5"] == pointer_md5(project, there, folder)
+            assert record["dependencies"][f"data/{folder}"] == record["data"][folder]["md5"]
+    assert project.git("status", "--porcelain", "data") == ""
+
+
+@pytest.mark.parametrize("kind", ["subdirectory", "submodule"])
+def test_a_project_inside_another_repository(project, kind: str) -> None:
+    """The three commands on an older version, below the top of the repository that holds the project."""
+    outer = type(project)(project.root.parent / "outer", project.env)
+    outer.root.mkdir()
+    outer.git("init", "-q")
+    if kind == "submodule":
+        outer.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(project.root), "inner")
+        outer.git("commit", "-qm", "with a submodule")
+    else:
+        for revision in ("HEAD~1", "HEAD"):
+            shutil.rmtree(outer.root / "inner", ignore_errors=True)
+            project.shell(f"mkdir {outer.root}/inner && git archive {revision} | tar -x -C {outer.root}/inner")
+            outer.git("add", "-A")
+            outer.git("commit", "-qm", revision)
+    shutil.copytree(project.root / ".dvc/cache", outer.root / "inner/.dvc/cache")
+    inner = type(project)(outer.root / "inner", project.env)
+    old = inner.git("rev-parse", "HEAD~1")
+    inner.dvc("exp", "run", "-n", "exp_in", "-S", f'data.dataset="{old}"')
+    record = inner.record("exp_in")
+    assert record["status"] == "finished"
+    assert record["data"]["database"]["md5"] == pointer_md5(inner, old, "database")
+    assert record["versions"]["data"]["dataset_commit"] == old
+    assert file_hashes(inner.root, "database") == version_hashes(inner, old, "database")
 
 
 def test_a_mixture_is_restored_from_git_and_the_store_alone(project, rclone) -> None:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from explicitlm.errors import DataError
 from explicitlm.pipeline.data_versions import Wanted, resolve
 from explicitlm.pipeline.switch import bring, check_untouched
 from explicitlm.project import DATASETS, Project
+from explicitlm.vcs import cache
 from explicitlm.vcs.courier import courier
 
 CURRENT = {dataset.param: "" for dataset in DATASETS}
@@ -156,6 +158,97 @@ def test_data_without_a_version_is_refused(box) -> None:
         sync(box)
 
 
+def write_in_place(path: Path, text: str) -> None:
+    """What root may do, and everybody after `chmod u+w`: writes through a link, into the cache's object."""
+    mode = path.stat().st_mode
+    path.chmod(0o644)
+    path.write_text(text)
+    path.chmod(mode)
+
+
+def links(box) -> Path:
+    """The training data as links, which the fixture's copy of the project is not; gives its one file."""
+    box.dvc("checkout", "-q", "--relink", "data/database.dvc")
+    path = box.root / "data/database/text.jsonl"
+    assert path.stat().st_nlink == 2
+    return path
+
+
+def push(box, revision: str) -> None:
+    """Puts a version of the training data on the remote."""
+    with courier(box.root) as messenger:
+        messenger.push({"data/database": versions(box, dataset=revision)["database"].target})
+
+
+def test_dvc_add_leaves_no_second_copy(box) -> None:
+    (box.root / "data/embeddings").mkdir()
+    written = box.root / "data/embeddings/vectors.bin"
+    written.write_bytes(bytes(1000))
+    inode = written.stat().st_ino
+    box.dvc("add", "-q", "data/embeddings")
+    assert (written.stat().st_nlink, written.stat().st_ino) == (2, inode), "the user's own file is the cache's object"
+    sync(box, dataset=older(box))
+    assert (box.root / "data/database/text.jsonl").stat().st_nlink == 2
+
+
+def test_an_edit_through_a_link_is_kept_and_is_not_taken_for_the_old_version(box) -> None:
+    head, path = box.git("rev-parse", "HEAD"), links(box)
+    push(box, head)
+    sync(box)
+    write_in_place(path, "edited\n")
+    with pytest.raises(DataError, match=r"written through links into the cache.*text.jsonl") as caught:
+        sync(box)
+    assert path.read_text() == "edited\n" and "dvc add data/database to keep the change" in caught.value.hint
+    kept = path.read_bytes()
+    box.shell(caught.value.hint.split("or: ")[1].removesuffix(" to drop it"))
+    assert documents(box) == 96
+    path.unlink()
+    path.write_bytes(kept)  # and the other way: the edit is kept
+    box.dvc("add", "-q", "data/database")
+    box.commit("edited", "data/database.dvc")
+    sync(box)
+    assert path.read_text() == "edited\n"
+    sync(box, dataset=head)
+    assert documents(box) == 96
+
+
+def test_an_edit_through_a_link_that_was_added_does_not_change_history(box) -> None:
+    """`dvc add` gives the edited bytes a new name; under the old one the cache holds them too, and DVC believes it."""
+    head, path = box.git("rev-parse", "HEAD"), links(box)
+    push(box, head)
+    sync(box)
+    text = path.read_text()
+    write_in_place(path, text.replace("Oslo", "Rome"))  # the same length
+    box.dvc("add", "-q", "data/database")
+    box.commit("Rome", "data/database.dvc")
+    sync(box)
+    said = sync(box, dataset=head)
+    assert any("do not hold what their hash says" in line for line in said)
+    assert path.read_text() == text
+    sync(box)
+    assert "Rome" in path.read_text()
+
+
+def test_an_edit_through_a_link_of_a_version_that_nobody_pushed_is_told(box) -> None:
+    head, path = box.git("rev-parse", "HEAD"), links(box)
+    sync(box)
+    write_in_place(path, "edited\n")
+    box.dvc("add", "-q", "data/database")
+    box.commit("edited", "data/database.dvc")
+    with pytest.raises(DataError, match="neither in the cache nor on remote local"):
+        sync(box, dataset=head)
+    assert path.read_text() == "edited\n"
+
+
+def test_a_large_object_is_hashed_once(box, monkeypatch) -> None:
+    monkeypatch.setattr("explicitlm.vcs.cache.LARGE", 1)
+    hashed = []
+    monkeypatch.setattr("explicitlm.vcs.cache._md5", lambda path, real=cache._md5: hashed.append(path) or real(path))
+    for revision in (older(box), "", older(box), ""):
+        sync(box, dataset=revision)
+    assert len(hashed) == 2
+
+
 def test_a_deleted_folder_comes_back(box) -> None:
     sync(box)
     shutil.rmtree(box.root / "data/database")
@@ -236,7 +329,23 @@ def test_a_switch_that_dies_is_old_or_new_and_can_be_repeated(box, number: signa
     except subprocess.TimeoutExpired:
         process.send_signal(number)
     process.wait(timeout=60)
+    assert documents(box) in (48, 96) or number == signal.SIGKILL
     sync(box, dataset=older(box))
     assert documents(box) == 48
     sync(box)
     assert documents(box) == 96 and box.git("status", "--porcelain") == ""
+
+
+def test_a_switch_that_fails_says_which_version_it_is(box) -> None:
+    """Somebody takes a file away after it was looked at."""
+    sync(box)
+    said: list[str] = []
+    wanted = resolve(places(box), {**CURRENT, "dataset": older(box)})
+    whole = check_untouched(places(box), wanted)
+    (box.root / "data/database/text.jsonl").unlink()
+    with pytest.raises(FileNotFoundError):
+        bring(places(box), wanted, whole, said.append)
+    new = versions(box)["database"].target.md5[:8]
+    assert f"database: switch failed, back at the old version ({new})" in said
+    assert documents(box) == 96 and box.git("status", "--porcelain") == ""
+    assert any("database: unchanged" in line for line in sync(box))

@@ -127,20 +127,59 @@ def test_server_killed_in_a_pull(data, rclone) -> None:
     data.check()
 
 
-def test_wire_dead_in_a_pull(data, rclone) -> None:
+@pytest.fixture
+def relay(data, rclone) -> Iterator[Relay]:
+    """A wire to the server, chosen by the project."""
     relay = Relay(rclone.port)
-    try:
-        S3Server(relay.port).use(data.box)
+    S3Server(relay.port).use(data.box)
+    yield relay
+    relay.close()
+
+
+# what happens to the wire, and how it is told
+WIRE = pytest.mark.parametrize(
+    ("fault", "words"), [("freeze", "did not answer"), ("cut", "closed the connection|be reached|be asked")]
+)
+
+
+@WIRE
+def test_wire_fails_in_a_push(data, rclone, relay, fault: str, words: str) -> None:
+    happens = in_the_middle(lambda: len(data.objects(rclone.store / BUCKET)) > 5, getattr(relay, fault))
+    with happens, fails_within(75, words):
+        data.push()
+    assert 5 < len(data.objects(rclone.store / BUCKET)) < 151
+    relay.thaw()
+    recovers(data)
+
+
+@WIRE
+def test_wire_fails_in_a_pull(data, relay, fault: str, words: str) -> None:
+    data.push()
+    data.forget()
+    happens = in_the_middle(lambda: len(data.objects(data.cache)) > 5, getattr(relay, fault))
+    with happens, fails_within(75, words):
+        data.sync()
+    assert not (data.root / "data/database").exists() and data.box.git("status", "--porcelain") == ""
+    relay.thaw()
+    data.sync()
+    data.check()
+
+
+@pytest.mark.parametrize("way", ["push", "pull"])
+def test_a_moments_cut_is_got_over(data, rclone, relay, way: str) -> None:
+    """Every connection is reset once in the middle; the next ones work: no error at all."""
+
+    def hiccup() -> None:
+        relay.cut()
+        relay.thaw()
+
+    if way == "pull":
         data.push()
         data.forget()
-        frozen = in_the_middle(lambda: len(data.objects(data.cache)) > 5, relay.freeze)
-        with frozen, fails_within(75, "did not answer"):
-            data.sync()
-        relay.thaw()
-        data.sync()
-        data.check()
-    finally:
-        relay.close()
+    folder, command = (rclone.store / BUCKET, data.push) if way == "push" else (data.cache, data.sync)
+    with in_the_middle(lambda: len(data.objects(folder)) > 5, hiccup):
+        command()
+    recovers(data)
 
 
 def test_store_full(data, rclone) -> None:

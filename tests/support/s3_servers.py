@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,47 +119,88 @@ class CephServer(S3Server):
 
 
 class Relay:
-    """A wire to a server that can be frozen: connections stay open, and not a byte comes through."""
+    """A wire to a server that can be frozen (connections stay open, not a byte comes through) or cut (reset).
 
-    def __init__(self, target: int) -> None:
+    Args:
+        target: the server's port.
+        rewrite: changes what the server answers, a piece at a time.
+    """
+
+    def __init__(self, target: int, rewrite: Callable[[bytes], bytes] = bytes) -> None:
         self.port = free_port()
         self._target = target
+        self._rewrite = rewrite
         self._flows = threading.Event()
         self._flows.set()
+        self._down = False
         self._listener = socket.create_server(("127.0.0.1", self.port))
-        self._sockets = [self._listener]
+        self._sockets: list[socket.socket] = []
+        self._pumps: list[threading.Thread] = []
+        self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def freeze(self) -> None:
         """From now on silence."""
         self._flows.clear()
 
+    def cut(self) -> None:
+        """Resets every connection, with whatever is under way, and from now on each new one."""
+        with self._lock:
+            self._down = True
+            for end in self._sockets:
+                with suppress(OSError):
+                    _reset_when_closed(end)
+                    end.shutdown(socket.SHUT_RD)  # wakes the pump that waits there; sends nothing
+            for pump in self._pumps:
+                pump.join(timeout=5)
+            for end in self._sockets:
+                end.close()
+            self._sockets, self._pumps = [], []
+
     def thaw(self) -> None:
         """Works again."""
+        self._down = False
         self._flows.set()
 
     def close(self) -> None:
         """Ends all threads."""
         self._flows.set()
-        for end in self._sockets:
-            end.close()
+        self._listener.close()
+        self.cut()
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 near = self._listener.accept()[0]
-                far = socket.create_connection(("127.0.0.1", self._target))
-                self._sockets += [near, far]
-                for source, sink in ((near, far), (far, near)):
-                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+                with self._lock:
+                    self._connect(near)
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _connect(self, near: socket.socket) -> None:
+        if self._down:
+            _reset_when_closed(near)
+            near.close()
+            return
+        far = socket.create_connection(("127.0.0.1", self._target))
+        self._sockets += [near, far]
+        for source, sink, change in ((near, far, bytes), (far, near, self._rewrite)):
+            pump = threading.Thread(target=self._pump, args=(source, sink, change), daemon=True)
+            self._pumps.append(pump)
+            pump.start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, change: Callable[[bytes], bytes]) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
                 self._flows.wait()
-                sink.sendall(data)
+                if self._down:
+                    return  # a reset loses what is under way
+                sink.sendall(change(data))
             self._flows.wait()
-            sink.shutdown(socket.SHUT_WR)
+            if not self._down:
+                sink.shutdown(socket.SHUT_WR)
+
+
+def _reset_when_closed(end: socket.socket) -> None:
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def answers(port: int) -> bool:

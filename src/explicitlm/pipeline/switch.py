@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from explicitlm.errors import DataError
+from explicitlm.errors import DataError, ExplicitLMError
 from explicitlm.files import write_text
 from explicitlm.pipeline.data_versions import Wanted
 from explicitlm.pipeline.listing import Stamps, fits, scan
@@ -56,10 +56,27 @@ def _is_whole(project: Project, item: Wanted, stamps: Stamps) -> bool:
         return True
     if listing.nfiles == 0 or _left_by_dvc(changes):
         return False  # what is left of a checkout or pull that was killed: nothing of the user's
+    changed = f"{path} was changed without dvc add ({item.dataset.pointer} names another content)"
+    if through := _edited_through_links(project, item, changes):
+        # DVC itself would hand the edit out as the old version, even to `dvc checkout --force`
+        raise DataError(
+            f"{changed}; {len(through)} file(s) were written through links into the cache (as root?), "
+            f"which no longer holds their content of {pointer.md5[:8]}: {', '.join(through[:3])}",
+            f"dvc add {path} to keep the change, or: dvc pull --force {item.dataset.pointer} to drop it",
+        )
     raise DataError(
-        f"{path} was changed without dvc add ({item.dataset.pointer} names another content)",
-        f"dvc add {path} to keep the change, or: dvc checkout --force {item.dataset.pointer} to drop it",
+        changed, f"dvc add {path} to keep the change, or: dvc checkout --force {item.dataset.pointer} to drop it"
     )
+
+
+def _edited_through_links(project: Project, item: Wanted, changes: dict[str, list[str]]) -> list[str]:
+    """Takes objects that were changed together with the user's files out of the cache; gives the names of the files."""
+    path, pointer = item.dataset.path, item.current
+    assert pointer is not None
+    modified = [name for name in changes.get("modified", []) if not name.endswith("/")]
+    names = [name.removeprefix(path).removeprefix("/") for name in modified]
+    with courier(project.main) as messenger:
+        return messenger.drop_edited(pointer, project.tree / path, names)
 
 
 def _left_by_dvc(changes: dict[str, list[str]]) -> bool:
@@ -93,25 +110,43 @@ def bring(project: Project, wanted: list[Wanted], whole: dict[str, bool], say: S
         if lacking := [path for path, target in targets.items() if messenger.missing(target)]:
             say(f"fetching {', '.join(lacking)} from remote {messenger.remote.place}")
         messenger.fetch(targets)
+        changes = {
+            item.dataset.path: _change(messenger, item) if whole[item.dataset.folder] else None for item in moves
+        }
         for item in moves:
-            _move(project, messenger, item, whole[item.dataset.folder], say)
+            _mend(messenger, item, changes[item.dataset.path], say)
+        for item in moves:
+            _move(project, messenger, item, changes[item.dataset.path], say)
 
 
-def _move(project: Project, messenger: Courier, item: Wanted, whole: bool, say: Say) -> None:
+def _mend(messenger: Courier, item: Wanted, change: _Change | None, say: Say) -> None:
+    """Makes sure that objects to be laid out hold what their hashes say; one that does not comes from the remote."""
+    if item.target is None:
+        return
+    needed = change.link.values() if change else [item.target.md5, *messenger.parts(item.target)]
+    if damaged := messenger.drop_damaged(needed):
+        say(f"{item.dataset.folder}: {len(damaged)} object(s) in the cache do not hold what their hash says "
+            f"(edited through a link?): dropped, fetching them from remote {messenger.remote.place}")  # fmt: skip
+        messenger.fetch({item.dataset.path: item.target})
+
+
+def _move(project: Project, messenger: Courier, item: Wanted, change: _Change | None, say: Say) -> None:
     dataset, stamps = item.dataset, Stamps(project)
-    change = _change(messenger, item) if whole else None
+    killed = " (its last switch had been killed in the middle)" if stamps.switching(dataset.path) else ""
+    before = item.current.md5[:8] if item.current else "absent"
+    after = item.target.md5[:8] if item.target else "absent"
     stamps.start_switch(dataset.path)
     try:
         _lay_out(project, messenger, dataset, item.target, change)
     except BaseException:
-        _lay_out(project, messenger, dataset, item.current, None)
-        held = item.current.md5[:8] if item.current else "absent"
-        say(f"{dataset.folder}: switch failed, back at the old version ({held})")
+        try:
+            _lay_out(project, messenger, dataset, item.current, None)
+            say(f"{dataset.folder}: switch failed, back at the old version ({before})")
+        except (ExplicitLMError, OSError):
+            say(f"{dataset.folder}: switch failed between {before} and {after}, the same command goes on")
         raise
-    before = item.current.md5[:8] if item.current else "absent"
-    after = item.target.md5[:8] if item.target else "absent"
     arrow = f"{before} -> {after}" if item.current != item.target else f"{after} brought from the cache"
-    say(f"{dataset.folder}: {arrow}{_amount(item.target, change)}")
+    say(f"{dataset.folder}: {arrow}{_amount(item.target, change)}{killed}")
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ a stage too, and its cost does not grow with the number of experiments.
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,24 +17,22 @@ from typing import Any
 from configobj import ConfigObj
 
 from explicitlm.errors import DataError, ExplicitLMError, StorageError
+from explicitlm.vcs.cache import Cache
 from explicitlm.vcs.dvc import Dvc
 from explicitlm.vcs.pointer import Pointer, parse_pointer
 from explicitlm.vcs.remote import CONNECT_S, READ_S, Remote, default_remote
 from explicitlm.vcs.s3 import ask, probe, watching
 
 NO_SPACE = re.compile("no space left|storagefull|insufficientcapacity|quotaexceeded|disk quota", re.IGNORECASE)
-MANY = 2000  # objects
 GO_ON = "the same command again goes on where this one stopped"
 
 
-class Courier:
+class Courier(Cache):
     """See the module. Made by `courier`."""
 
-    def __init__(self, folder: Path, cache: Path, links: tuple[str, ...], remote: Remote | None) -> None:
+    def __init__(self, folder: Path, cache: Path, links: tuple[str, ...], memo: Path, remote: Remote | None) -> None:
+        super().__init__(cache, links, memo)
         self._folder = folder
-        self._cache = cache
-        self._links = links
-        self._lists: dict[str, list[dict[str, str]]] = {}
         self._dvc = Dvc(folder, site_cache=folder / "site")
         self._remote = remote
 
@@ -51,18 +47,6 @@ class Courier:
             raise StorageError("no default remote is chosen", "explicitlm remote local, or: explicitlm remote minio")
         return self._remote
 
-    def missing(self, pointer: Pointer) -> list[str]:
-        """Hashes of the objects that the cache lacks; a folder's list, when missing, stands for its files."""
-        if not self._object(pointer.md5).exists():
-            return [pointer.md5]
-        parts = self.parts(pointer)
-        if len(parts) < MANY:
-            return [md5 for md5 in parts if not self._object(md5).exists()]
-        # 256 folders are listed sooner than tens of thousands of files are asked for, one by one
-        folders = {md5[:2] for md5 in parts}
-        held = {head + tail for head in folders for tail in _names(self._cache / "files/md5" / head)}
-        return [md5 for md5 in parts if md5 not in held]
-
     def fetch(self, wanted: Mapping[str, Pointer]) -> None:
         """Brings versions from the remote into the cache.
 
@@ -76,6 +60,7 @@ class Courier:
         lacking = {path: pointer for path, pointer in wanted.items() if self.missing(pointer)}
         if not lacking:
             return
+        before = self.held()
         if self.remote.is_s3:
             ask(self.remote)
         failure = None
@@ -86,6 +71,7 @@ class Courier:
         for path, pointer in lacking.items():
             if lost := self.missing(pointer):
                 raise self._why(path, pointer, lost, failure)
+            self._sound.update({pointer.md5, *self.parts(pointer)} - before)
 
     def push(self, pointers: Mapping[str, Pointer]) -> None:
         """Sends versions to the remote and makes sure that it really holds every object.
@@ -162,48 +148,6 @@ class Courier:
             (self._folder / f"{pointer.name}.dvc").write_text(pointer.text(), encoding="utf-8")
         return [f"{pointer.name}.dvc" for pointer in pointers.values()]
 
-    def _object(self, md5: str) -> Path:
-        return self._cache / "files/md5" / md5[:2] / md5[2:]
-
-    def entries(self, pointer: Pointer) -> dict[str, str] | None:
-        """Hashes of a folder's files by their path in it; None for a single file, or files with further properties."""
-        if not pointer.md5.endswith(".dir"):
-            return None
-        listed = self._listed(pointer)
-        if any(entry.keys() != {"md5", "relpath"} for entry in listed):
-            return None  # such as an executable file: DVC knows what to do with it
-        return {entry["relpath"]: entry["md5"] for entry in listed}
-
-    def link(self, files: Mapping[Path, str]) -> None:
-        """Lays objects of the cache out, with the kind of link that DVC's cache.type asks for.
-
-        Args:
-            files: hashes by the path to make; nothing may be there yet.
-        """
-        from dvc_objects.fs.generic import transfer
-        from dvc_objects.fs.local import localfs
-
-        for parent in {path.parent for path in files}:
-            parent.mkdir(parents=True, exist_ok=True)
-        objects, paths = [str(self._object(md5)) for md5 in files.values()], [str(path) for path in files]
-        transfer(localfs, objects, localfs, paths, links=list(self._links))
-
-    def parts(self, pointer: Pointer) -> list[str]:
-        """Hashes of a folder's files; of a single file none."""
-        return sorted({entry["md5"] for entry in self._listed(pointer)}) if pointer.md5.endswith(".dir") else []
-
-    def _listed(self, pointer: Pointer) -> list[dict[str, str]]:
-        """A folder's list, as DVC keeps it: [{"md5": ..., "relpath": ...}, ...]."""
-        if pointer.md5 not in self._lists:
-            self._lists[pointer.md5] = json.loads(self._object(pointer.md5).read_text(encoding="utf-8"))
-        return self._lists[pointer.md5]
-
-    def _files(self, pointer: Pointer, hashes: list[str]) -> list[str]:
-        """Names of the files with these hashes, of a folder whose list is here."""
-        if not pointer.md5.endswith(".dir") or pointer.md5 in hashes:
-            return [pointer.name]
-        return [entry["relpath"] for entry in self._listed(pointer) if entry["md5"] in hashes]
-
     def _lost(self, pointers: Mapping[str, Pointer]) -> list[str]:
         needed = {md5 for pointer in pointers.values() for md5 in (pointer.md5, *self.parts(pointer))}
         return sorted(needed - self._on_remote(needed))
@@ -220,10 +164,6 @@ class Courier:
         from dvc.repo import Repo  # DVC has no command that asks a remote for single objects
 
         return Repo(str(self._folder)).cloud.get_remote_odb(self.remote.name)
-
-
-def _names(folder: Path) -> list[str]:
-    return os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208 (names alone, without a Path for each)
 
 
 def _in_words(error: StorageError, place: str) -> StorageError:
@@ -248,7 +188,8 @@ def courier(main: Path) -> Iterator[Courier]:
         config.write()
         (folder / ".dvc/config").chmod(0o600)  # it may hold credentials
         links = config["cache"].get("type", "reflink,copy").strip("\"'")  # DVC's own default; quotes stay in a value
-        yield Courier(folder, cache, tuple(kind.strip() for kind in links.split(",")), default_remote(config))
+        kinds = tuple(kind.strip() for kind in links.split(","))
+        yield Courier(folder, cache, kinds, temporary / "explicitlm-hashed.json", default_remote(config))
 
 
 def remote_of(main: Path) -> Remote | None:
