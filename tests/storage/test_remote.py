@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 
 import pytest
-from s3_servers import BUCKET, KEY, SECRET, S3Server, free_port
+from s3_servers import BUCKET, KEY, SECRET, Relay, S3Server, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -67,6 +70,25 @@ def test_what_cannot_be_a_store_is_refused(project, words: list[str], cause: str
     assert not (project.root / ".dvc/config.local").exists()
 
 
+@pytest.mark.parametrize(("hours", "state"), [(0, "ok"), (0.1, "warn"), (-1, "fail")])
+def test_doctor_tells_a_wrong_clock(project, rclone, hours: float, state: str) -> None:
+    """The wire gives the store's answers another date, as a store whose clock is that far ahead would."""
+
+    def another_date(answer: bytes) -> bytes:
+        date = format_datetime(datetime.now(timezone.utc) + timedelta(hours=hours), usegmt=True)
+        return re.sub(rb"(?m)^Date: [^\r]*", f"Date: {date}".encode(), answer)
+
+    relay = Relay(rclone.port, another_date)
+    try:
+        S3Server(relay.port).use(project)
+        clock = checks(project)["clock"]
+    finally:
+        relay.close()
+    assert clock["state"] == state
+    assert abs(int(clock["detail"].split(" s ")[0]) + hours * 3600) < 10
+    assert (clock["hint"] == "") == (state == "ok")
+
+
 def test_doctor_names_a_store_that_is_gone_and_a_folder_that_cannot_be_written(project) -> None:
     S3Server(free_port()).use(project)
     found = checks(project)["remote"]
@@ -77,3 +99,10 @@ def test_doctor_names_a_store_that_is_gone_and_a_folder_that_cannot_be_written(p
     (project.root.parent / "explicitlm-storage").rmdir()
     (project.root.parent / "explicitlm-storage").write_text("a file in the way")
     assert checks(project)["remote"]["state"] == "fail"
+
+
+def test_the_secret_is_in_no_message(project) -> None:
+    S3Server(free_port(), secret="very-secret-thing").use(project)
+    done = project.explicitlm("doctor", check=False)
+    assert "cannot be reached" in done.stdout
+    assert KEY not in done.stdout + done.stderr and "very-secret" not in done.stdout + done.stderr

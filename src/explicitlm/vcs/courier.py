@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from configobj import ConfigObj
 
 from explicitlm.errors import DataError, ExplicitLMError, StorageError
 from explicitlm.vcs.cache import Cache
-from explicitlm.vcs.dvc import Dvc
+from explicitlm.vcs.dvc import Dvc, DvcError
 from explicitlm.vcs.pointer import Pointer, parse_pointer
 from explicitlm.vcs.remote import CONNECT_S, READ_S, Remote, default_remote
 from explicitlm.vcs.s3 import ask, probe, watching
@@ -65,7 +65,8 @@ class Courier(Cache):
             ask(self.remote)
         failure = None
         try:
-            self._dvc.fetch(*self._place(lacking), watch=watching(self.remote, ask))
+            targets = self._place(lacking)
+            self._once_more(lambda: self._dvc.fetch(*targets, watch=watching(self.remote, ask)))
         except StorageError as error:
             failure = error
         for path, pointer in lacking.items():
@@ -96,11 +97,21 @@ class Courier(Cache):
 
     def _send(self, targets: list[str]) -> None:
         try:
-            self._dvc.push(*targets, watch=watching(self.remote, probe))
+            self._once_more(lambda: self._dvc.push(*targets, watch=watching(self.remote, probe)))
         except StorageError as error:
             if self.remote.is_s3:
                 probe(self.remote)  # says it better, if the store is gone or full
             raise _in_words(error, f"remote {self.remote.place}") from None
+
+    def _once_more(self, transfer: Callable[[], None]) -> None:
+        """Transfers; once more where DVC gave up on a store that answers, as after a cut of a moment (it goes on)."""
+        try:
+            transfer()
+        except DvcError as error:
+            if not self.remote.is_s3 or NO_SPACE.search(error.cause):
+                raise
+            ask(self.remote)
+            transfer()
 
     def _why(self, path: str, pointer: Pointer, lost: list[str], failure: StorageError | None) -> ExplicitLMError:
         """The error for objects that did not arrive."""

@@ -21,6 +21,10 @@ WATCH_S = 5  # between two looks at a running transfer
 NOT_INITIALISED = UsageError("DVC is not initialised here (no .dvc folder)", "clone the project with git clone")
 
 
+class DvcError(StorageError):
+    """DVC itself gave up, in its own words."""
+
+
 class Dvc:
     """DVC in one folder.
 
@@ -49,7 +53,7 @@ class Dvc:
             watch: called every few seconds; what it raises ends DVC. With it, DVC's progress goes to the terminal.
 
         Raises:
-            StorageError: with DVC's own words; or what `watch` raised.
+            DvcError: with DVC's own words. StorageError: what `watch` raised.
         """
         show = watch is not None and sys.stderr.isatty()
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -75,7 +79,7 @@ class Dvc:
                 raise
             output, errors = _text(out), _text(err)
         if process.returncode:
-            raise StorageError(f"dvc {arguments[0]} failed: {_words(errors or output)}")
+            raise DvcError(f"dvc {arguments[0]} failed: {_words(errors or output)}")
         return output
 
     def fetch(self, *targets: str, watch: Callable[[], None]) -> None:
