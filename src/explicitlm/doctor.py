@@ -23,7 +23,7 @@ from explicitlm.vcs.git import Repository
 from explicitlm.vcs.pointer import parse_pointer
 
 LOW_DISK_GB = 5.0
-LOW_SKEW_S, MAX_SKEW_S = 60, 900
+LOW_SKEW_S = 60
 State = Literal["ok", "warn", "fail"]
 
 
@@ -113,8 +113,8 @@ def _remote(project: Project) -> Iterator[Check]:
     )
     skew = s3.probe(remote)
     yield Check("remote store", "ok", "took a probe, gave it back, removed it")
-    state: State = "fail" if abs(skew) > MAX_SKEW_S else "warn" if abs(skew) > LOW_SKEW_S else "ok"
-    yield Check("clock", state, f"{skew:+.0f} s against the store (it refuses from {MAX_SKEW_S} s on)",
+    state: State = "fail" if abs(skew) > s3.MAX_SKEW_S else "warn" if abs(skew) > LOW_SKEW_S else "ok"
+    yield Check("clock", state, f"{skew:+.0f} s against the store (it refuses from {s3.MAX_SKEW_S} s on)",
                 "" if state == "ok" else "timedatectl set-ntp true")  # fmt: skip
 
 

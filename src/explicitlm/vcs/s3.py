@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 
 from explicitlm.errors import StorageError
@@ -19,6 +20,7 @@ from explicitlm.vcs.remote import CONNECT_S, Remote
 ASK_S = 10  # waiting for an answer
 PATIENCE = 2  # questions in a row without an answer, until a transfer is given up
 AGAIN_S = 2  # between them
+MAX_SKEW_S = 900  # S3 refuses requests of a clock that differs by more
 PROBE = b"explicitlm probe\n"
 ANSWERS = {
     "NoSuchBucket": "has no bucket {bucket}",
@@ -44,7 +46,7 @@ def probe(remote: Remote) -> float:
     """Writes a small object, reads it back and removes it.
 
     Returns:
-        seconds by which this machine's clock is ahead of the store's; S3 refuses requests from 15 minutes on.
+        seconds by which this machine's clock is ahead of the store's; S3 refuses requests beyond `MAX_SKEW_S`.
 
     Raises:
         StorageError: in words; the store is full, refuses to write, or gives back other bytes.
@@ -55,8 +57,13 @@ def probe(remote: Remote) -> float:
     _told(remote, lambda client: client.delete_object(**place))
     if content != PROBE:
         raise StorageError(f"remote {remote.place} gave back other bytes than were written", "use another store")
-    theirs = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
-    return (datetime.now(timezone.utc) - theirs).total_seconds()
+    return _ahead(answer)
+
+
+def _ahead(answer: Any) -> float:
+    """Seconds by which this machine's clock is ahead of that of the store, by its answer; 0 if that has no date."""
+    date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+    return (datetime.now(timezone.utc) - parsedate_to_datetime(date)).total_seconds() if date else 0.0
 
 
 def watching(remote: Remote, question: Callable[[Remote], object]) -> Callable[[], None]:
@@ -97,10 +104,16 @@ def _told(remote: Remote, question: Callable[[Any], Any]) -> Any:
 
 def client(remote: Remote) -> Any:
     """An S3 client with the remote's own settings that gives up soon."""
+    return _client(remote.endpoint, tuple(sorted(remote.settings.items())))
+
+
+@lru_cache
+def _client(endpoint: str | None, items: tuple[tuple[str, str], ...]) -> Any:
+    """Kept, because making one costs 0.3 s and a transfer asks every few seconds."""
     import botocore.session
     from botocore.config import Config
 
-    settings = remote.settings
+    settings = dict(items)
     session = botocore.session.Session(profile=settings.get("profile"))
     for variable, key in (("credentials_file", "credentialpath"), ("config_file", "configpath")):
         if settings.get(key):
@@ -108,7 +121,7 @@ def client(remote: Remote) -> Any:
     verify = settings.get("ssl_verify")
     return session.create_client(
         "s3",
-        endpoint_url=remote.endpoint,
+        endpoint_url=endpoint,
         region_name=settings.get("region") or session.get_config_variable("region") or "us-east-1",
         aws_access_key_id=settings.get("access_key_id"),
         aws_secret_access_key=settings.get("secret_access_key"),
@@ -120,6 +133,8 @@ def client(remote: Remote) -> Any:
 
 def _answered(remote: Remote, error: Any) -> tuple[str, str]:
     code = str(error.response.get("Error", {}).get("Code", ""))
+    if code in ("AccessDenied", "403") and abs(_ahead(error.response)) > MAX_SKEW_S:
+        code = "RequestTimeTooSkewed"  # not every store says why
     words = ANSWERS.get(code, f"answers {code or 'with an error'}")
     if code in ("NoSuchBucket", "404"):
         hint = f"make the bucket {remote.bucket} on the store, or choose another: {_command(remote)}"
