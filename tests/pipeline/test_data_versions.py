@@ -329,7 +329,7 @@ def test_a_switch_that_dies_is_old_or_new_and_can_be_repeated(box, number: signa
     except subprocess.TimeoutExpired:
         process.send_signal(number)
     process.wait(timeout=60)
-    assert documents(box) in (48, 96) or number == signal.SIGKILL
+    assert number == signal.SIGKILL or documents(box) in (48, 96)  # killed it may be in between
     sync(box, dataset=older(box))
     assert documents(box) == 48
     sync(box)

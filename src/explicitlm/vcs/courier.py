@@ -24,6 +24,7 @@ from explicitlm.vcs.remote import CONNECT_S, READ_S, Remote, default_remote
 from explicitlm.vcs.s3 import ask, probe, watching
 
 NO_SPACE = re.compile("no space left|storagefull|insufficientcapacity|quotaexceeded|disk quota", re.IGNORECASE)
+DAMAGED_LIST = re.compile(r"object \w+\.dir is corrupted")  # DVC stumbles over it; a damaged file it leaves out
 GO_ON = "the same command again goes on where this one stopped"
 
 
@@ -127,7 +128,7 @@ class Courier(Cache):
                 "pushed by nobody?",
                 f"where the data was added: dvc push {path}; here: dvc remote list, explicitlm doctor",
             )
-        if failure:
+        if failure and not DAMAGED_LIST.search(failure.cause):
             return StorageError(
                 f"{name}: {len(there)} object(s) did not arrive from remote {self.remote.place}: {failure.cause}",
                 GO_ON,
