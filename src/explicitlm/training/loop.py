@@ -124,6 +124,8 @@ class Trainer:
         if not (self._step or self._micro):
             self._digests.start()
         self._wrapped.train()
+        if self._group.size > 1 and self._step < self.steps:
+            self._settle_buckets()
         while True:
             if self._micro == 0 and self._step in self._evaluate_at and self._evaluated != self._step:
                 self._evaluate()
@@ -133,6 +135,23 @@ class Trainer:
             self._train_micro_batch()
             if self._micro == self._plan.micro_batches(self._step):
                 self._train_step()
+
+    def _settle_buckets(self) -> None:
+        """A backward pass for nothing, so that the gradients of every step are added up in the same order.
+
+        After its first backward DDP lays out its buffers anew, in the order in which gradients came, and with three or
+        more processes the layout decides in which order their numbers are added: without this, the first step after a
+        resume would be added up in another order than the same step of an undisturbed run.
+        """
+        parameters = list(self._model.parameters())
+        random, gradients = rng_state(), [parameter.grad for parameter in parameters]
+        noise_B = self._on_device(self._plan.noise_keys(0, 0, self._group.rank))
+        windows = self._materials.train.batch(self._plan.ids(0, 0, self._group.rank))
+        inputs_BS, targets_BS = (self._on_device(ids) for ids in windows)
+        self._accelerator.backward(self._wrapped(inputs_BS, targets_BS, noise_B).loss)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        set_rng_state(random)
 
     def _evaluation_steps(self) -> set[int]:
         """Steps after which an evaluation stands: every `eval_interval`, or each epoch's end; always the last."""
