@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from explicitlm.memory.bags import Bags, distinct_rows, sampled_dot, stable_order, weighted_sum
+from explicitlm.memory.bags import Bags, chosen_row, distinct_rows, sampled_dot, stable_order, weighted_sum
 
 shapes = st.tuples(st.integers(1, 9), st.integers(1, 7), st.integers(1, 12), st.integers(0, 2**31))
 
@@ -49,6 +49,17 @@ def test_sampled_dot_equals_gather_and_einsum(shape: tuple[int, int, int, int]) 
     index, table, _, query = problem(shape)
     ours = sampled_dot(query, table, Bags.over(index, len(table)))
     same(ours, torch.einsum("td,tcd->tc", query, table[index]), [query, table])
+
+
+@settings(derandomize=True, deadline=None, max_examples=40)
+@given(shapes)
+def test_chosen_row_equals_the_straight_through_sum(shape: tuple[int, int, int, int]) -> None:
+    index, table, weight, _ = problem(shape)
+    choice = weight.argmax(1, keepdim=True)
+    w = torch.zeros_like(weight).scatter_(1, choice, 1.0) + (weight - weight.detach())
+    ours = chosen_row(w, table, Bags.over(index, len(table)), choice)
+    assert torch.equal(ours, table[index.gather(1, choice).squeeze(1)])
+    same(ours, (w.unsqueeze(2) * table[index]).sum(1), [weight, table])
 
 
 @settings(derandomize=True, deadline=None, max_examples=40)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from explicitlm.memory import product_keys
 from explicitlm.memory.product_keys import ProductKeyRouter, largest, rank_pairs
 
 
@@ -46,6 +47,15 @@ def test_gradients_equal_those_of_brute_force() -> None:
     plain = (every_score(built, query_TD).gather(1, found.index_TC) * weight_TC).sum()
     for got, expected in zip(ours, torch.autograd.grad(plain, inputs), strict=True):
         torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_searching_a_few_queries_at_a_time_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    built, query_TD = router(side=32, candidates=16), torch.randn(7, 12)
+    whole = built(query_TD)
+    monkeypatch.setattr(product_keys, "_SCORES_AT_ONCE", 3 * 32)
+    parts = built(query_TD)
+    assert torch.equal(parts.index_TC, whole.index_TC)
+    torch.testing.assert_close(parts.log_prior_TC, whole.log_prior_TC)
 
 
 def test_candidates_of_a_query_are_distinct_rows_of_the_bank() -> None:

@@ -1,4 +1,4 @@
-"""Two sums over rows picked by index, each the other's gradient, without ever gathering the rows.
+"""Sums over rows picked by index, and their gradients, without ever gathering the rows.
 
 A bag is a query's list of C rows of a table [U, D]. The gathered form holds [T, C, D], writes it, reads it
 again for each use and once more in backward; at the benchmark's shape that is 17 MB a use and layer. Both
@@ -6,6 +6,7 @@ sums here read the rows where they lie (FBGEMM's embedding_bag on the CPU), 5 to
 
     weighted_sum  out_t  = sum_c w_tc * table[index_tc]
     sampled_dot   out_tc = query_t . table[index_tc]
+    chosen_row    out_t  = table[index_tc of the c with w_tc = 1], with the gradients of weighted_sum
 
 The table's gradient is a weighted sum over the transposed bags (for each row, the queries that picked it).
 Every output row is summed by one thread in a fixed order: forward and backward are deterministic.
@@ -96,6 +97,30 @@ def sampled_dot(query_TD: Tensor, table_UD: Tensor, bags: Bags, known_TC: Tensor
     """
     out_TC: Tensor = _SampledDot.apply(query_TD, table_UD, known_TC, *bags)  # type: ignore[no-untyped-call]
     return out_TC
+
+
+def chosen_row(weight_TC: Tensor, table_UD: Tensor, bags: Bags, choice_T1: Tensor) -> Tensor:
+    """`weighted_sum` for weights that are 1 at the choice and else 0, as a straight-through choice has: [T, D].
+
+    One row a bag is read instead of C, and the table's gradient has one term a bag. The weights get theirs.
+    """
+    slot_T = bags.index_TC.gather(1, choice_T1).squeeze(1)
+    out_TD: Tensor = _ChosenRow.apply(weight_TC, table_UD, bags.index_TC, slot_T)  # type: ignore[no-untyped-call]
+    return out_TD
+
+
+class _ChosenRow(Function):
+    @staticmethod
+    def forward(ctx: Any, weight_TC: Tensor, table_UD: Tensor, index_TC: Tensor, slot_T: Tensor) -> Tensor:
+        ctx.save_for_backward(table_UD, index_TC, slot_T)
+        return table_UD.index_select(0, slot_T)
+
+    @staticmethod
+    def backward(ctx: Any, grad_TD: Tensor) -> tuple[Tensor | None, ...]:
+        table_UD, index_TC, slot_T = ctx.saved_tensors
+        grad_TD = grad_TD.contiguous()
+        grad_table_UD = torch.zeros_like(table_UD).index_add_(0, slot_T, grad_TD)
+        return _dots(grad_TD, table_UD, index_TC), grad_table_UD, None, None
 
 
 class _WeightedSum(Function):

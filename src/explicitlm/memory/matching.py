@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from explicitlm.memory.bags import Bags, sampled_dot, weighted_sum
+from explicitlm.memory.bags import Bags, chosen_row, sampled_dot, weighted_sum
 
 _TINY = 1e-12  # length below which a vector counts as zero (an entry of padding only)
 
@@ -52,7 +52,7 @@ def match_entries(
     choice_T1 = p_TC.argmax(-1, keepdim=True)
     w_TC = torch.zeros_like(p_TC).scatter_(1, choice_T1, 1.0) + (p_TC - p_TC.detach())
     return Match(
-        read_TD=weighted_sum(w_TC, entry_UD, bags),
+        read_TD=chosen_row(w_TC, entry_UD, bags, choice_T1),
         similarity_T=(w_TC * cosine_TC).sum(-1),
         diversity_T=mean_pair_cosine(unit_UD, bags),
         choice_T=choice_T1.squeeze(1),

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from explicitlm.memory.bags import Bags, sampled_dot
 
 _GROUP = 8  # values of which `largest` first looks at the maximum
+_SCORES_AT_ONCE = 1 << 18  # of one half: 1 MiB in fp32 stays in cache where all [2, T, S] of them are 8 MiB and more
 
 
 class Candidates(NamedTuple):
@@ -58,7 +59,11 @@ class ProductKeyRouter(nn.Module):
         u_2TH = self.project(query_TD).unflatten(-1, (2, -1)).transpose(0, 1) * self.scale
         keys_2SH = self.keys_2SH.to(u_2TH.dtype)
         with torch.no_grad():
-            score_2TC, place_2TC = best_pairs(u_2TH @ keys_2SH.transpose(1, 2), self.pairs_2P, self.candidates)
+            found = [
+                best_pairs(part_2QH @ keys_2SH.transpose(1, 2), self.pairs_2P, self.candidates)
+                for part_2QH in u_2TH.split(queries_at_once(self.side, u_2TH.device), dim=1)
+            ]
+            score_2TC, place_2TC = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
         # differentiable again for the chosen keys alone: no gradient ever takes the shape [2, T, S]
         half_2 = torch.tensor([0, self.side], device=place_2TC.device).view(2, 1, 1)
         bags = Bags.over((place_2TC + half_2).flatten(0, 1), 2 * self.side)
@@ -77,7 +82,7 @@ def best_pairs(score_2TS: Tensor, pairs_2P: Tensor, candidates: int) -> tuple[Te
     first_P, second_P = pairs_2P
     sum_TP = best_2TC[0].index_select(1, first_P) + best_2TC[1].index_select(1, second_P)
     pair_TC = sum_TP.topk(candidates, dim=-1).indices
-    rank_2TC = torch.stack([first_P[pair_TC], second_P[pair_TC]])
+    rank_2TC = pairs_2P.index_select(1, pair_TC.flatten()).view(2, *pair_TC.shape)
     return best_2TC.gather(2, rank_2TC), place_2TC.gather(2, rank_2TC)
 
 
@@ -98,6 +103,11 @@ def largest(score_TS: Tensor, count: int) -> tuple[Tensor, Tensor]:
     place_TM = (group_TC.unsqueeze(-2) + step_G1).flatten(-2)
     best_TC, among_TC = score_TS.gather(-1, place_TM).topk(count, dim=-1)
     return best_TC, place_TM.gather(-1, among_TC)
+
+
+def queries_at_once(side: int, device: torch.device) -> int:
+    """Queries whose scores are made and searched together. A GPU takes all: it wants few, large kernels."""
+    return 1 << 62 if device.type == "cuda" else max(1, _SCORES_AT_ONCE // side)
 
 
 def rank_pairs(candidates: int) -> Tensor:
