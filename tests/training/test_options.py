@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,23 @@ def test_data_options_choose_what_is_read(small: Any) -> None:
     weights = load_file("out/given/model.safetensors")
     assert np.array_equal(weights["bank.entries_NL"], rows)
     np.testing.assert_allclose(weights["embedding.weight"], table, atol=1e-6)
+
+
+def test_text_facts_and_validation_come_from_the_given_paths(small: Any, hashes: Any) -> None:
+    """The same data under other names gives the same run; other data there gives another."""
+    small.train("base", epochs=1)
+    names = {"dataset_path": "database", "val_dataset_path": "benchmarks", "database_init_path": "knowledge_base"}
+    Path("data").rename("moved")
+    paths = {option: f"moved/{name}" for option, name in names.items()}
+    small.train("moved", epochs=1, paths=paths)
+    assert hashes(small.folder / "out/base") == hashes(small.folder / "out/moved")
+    assert metrics(small.folder / "metrics/base") == metrics(small.folder / "metrics/moved")
+    for option, name in names.items():
+        shutil.copytree("moved", f"{name}-changed")
+        file = next(Path(f"{name}-changed", name).iterdir())
+        file.write_text(file.read_text().replace("lives", "works"))
+        small.train(name, epochs=1, paths={**paths, option: str(file.parent)})
+        assert metrics(small.folder / "metrics/base") != metrics(small.folder / "metrics" / name), option
 
 
 def test_default_folders_are_optional_and_given_ones_are_not(small: Any) -> None:
