@@ -20,6 +20,7 @@ from explicitlm.memory.noise import gumbel
 from explicitlm.model import ExplicitLM
 from explicitlm.model.layer import MemoryLayer
 from explicitlm.model.loss import tied_cross_entropy
+from explicitlm.training.digest import digest_tensors
 
 REPEATS = 7
 
@@ -68,6 +69,8 @@ def part_times(
     parts[f"bank update / {model.config.ema_update_freq}"] = (
         milliseconds(lambda: one_update(updater, model, output)) / model.config.ema_update_freq
     )
+    interval = model.config.digest_interval
+    parts[f"digest chain / {interval}"] = milliseconds(lambda: digest_tensors(model.state_dict())) / interval
     return {name: round(value, 2) for name, value in parts.items()}
 
 
