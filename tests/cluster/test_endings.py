@@ -68,6 +68,8 @@ def test_killed_for_good_keeps_a_record_with_the_logs_end(project) -> None:
 
     # It was not for good after all: the training goes on from its last state, and its record is replaced.
     project.explicitlm("cluster", "train", "gone")
+    nowhere = project.explicitlm("cluster", "fetch", "gone", "/nowhere", check=False)  # costs no receipt that is here
+    assert nowhere.returncode == 4 and "next:" in nowhere.stderr
     sealed = project.explicitlm("cluster", "post", "gone", "--killed", check=False)
     assert sealed.returncode == 2 and "was not killed: it is sealed" in sealed.stderr
     project.explicitlm("cluster", "post", "gone")

@@ -73,9 +73,17 @@ def fetch(main: Path, experiment: str, place: str, say: Say) -> None:
         StorageError: with the reason that rsync gives.
     """
     tree = places.prepared_tree(main, experiment)
-    (tree / places.RETURNED).unlink(missing_ok=True)  # of an earlier try, whose files are others by now
-    _rsync(fetch_command(main, experiment, place), f"fetch of {experiment} from {place}", accepted=(VANISHED,))
-    if not (tree / places.RETURNED).exists():
+    sealed, aside = tree / places.RETURNED, tree / f"{places.RETURNED}.before"
+    if sealed.exists():  # of an earlier try; stale once newer files have come, and as good as ever if none do
+        sealed.replace(aside)
+    try:
+        _rsync(fetch_command(main, experiment, place), f"fetch of {experiment} from {place}", accepted=(VANISHED,))
+    except BaseException:
+        if aside.exists() and not sealed.exists():
+            aside.replace(sealed)
+        raise
+    aside.unlink(missing_ok=True)
+    if not sealed.exists():
         raise UsageError(
             f"{experiment} is not sealed in {place}: it has not trained there, trains still, or was killed "
             f"(its log so far: {tree / places.run_files(experiment)[0]})",
