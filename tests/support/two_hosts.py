@@ -8,13 +8,13 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from processes import wait_for
 
 SCRIPT = Path(__file__).with_name("two_hosts.sh")
 CHECKOUT = Path(__file__).parents[2]
@@ -81,7 +81,7 @@ class Hosts:
         (store / BUCKET).mkdir(parents=True)
         address = f"127.0.0.1:{S3_PORT}"
         self.serve(str(BIN / "rclone"), "serve", "s3", "--addr", address, "--auth-key", f"{KEY},{SECRET}", str(store))
-        self.wait(lambda: self.in_login(f"echo > /dev/tcp/127.0.0.1/{S3_PORT}"))
+        wait_for(lambda: self.in_login(f"echo > /dev/tcp/127.0.0.1/{S3_PORT}"))
         return f"http://{address}"
 
     def serve_swanlab(self, *faults: str) -> str:
@@ -95,14 +95,6 @@ class Hosts:
     def in_login(self, line: str) -> bool:
         """Whether a line of bash succeeds in login's network."""
         return subprocess.run([*self.enter, "bash", "-c", line], capture_output=True).returncode == 0
-
-    @staticmethod
-    def wait(condition: Callable[[], bool], seconds: float = 60) -> None:
-        """Waits until it holds."""
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, "did not happen in time"
-            time.sleep(0.05)
 
 
 @pytest.fixture
