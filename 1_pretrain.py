@@ -2,7 +2,7 @@
 
 Reads data/, writes the finished model to checkpoints/run and metrics to experiments/run, keeps resume states
 in .explicitlm/runs. `python 1_pretrain.py --help` lists every option; all of them are keys of params.yaml.
-The work is done by explicitlm.training; a file whose name starts with a digit cannot be imported.
+The work is done by explicitlm.lm.training; a file whose name starts with a digit cannot be imported.
 """
 
 import sys
@@ -11,7 +11,7 @@ from pathlib import Path
 # The code beside this file, whichever copy of the project is installed: what a commit holds is what runs.
 sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
-from explicitlm.training.cli import main
+from explicitlm.lm.training.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from explicitlm.config import TrainConfig
+from explicitlm.lm.config import TrainConfig
 
 # Dense bf16 FLOP/s (half of it for TF32) and bytes/s, from the makers' data sheets
 PEAKS = {

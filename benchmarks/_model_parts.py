@@ -12,15 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from explicitlm.memory import BankUpdater
-from explicitlm.memory.bags import distinct_rows
-from explicitlm.memory.encode import encode_entries
-from explicitlm.memory.matching import match_entries
-from explicitlm.memory.noise import gumbel
-from explicitlm.model import ExplicitLM
-from explicitlm.model.layer import MemoryLayer
-from explicitlm.model.loss import tied_cross_entropy
-from explicitlm.training.digest import digest_tensors
+from explicitlm.lm.memory import BankUpdater
+from explicitlm.lm.memory.bags import distinct_rows
+from explicitlm.lm.memory.encode import encode_entries
+from explicitlm.lm.memory.matching import match_entries
+from explicitlm.lm.memory.noise import gumbel
+from explicitlm.lm.model import ExplicitLM
+from explicitlm.lm.model.layer import MemoryLayer
+from explicitlm.lm.model.loss import tied_cross_entropy
+from explicitlm.lm.training.digest import digest_tensors
 
 REPEATS = 7
 

@@ -17,10 +17,10 @@ from _model_parts import part_times
 from reference_model import ReferenceLM
 from torch import Tensor
 
-from explicitlm.config import TrainConfig
-from explicitlm.memory import BankUpdater
-from explicitlm.model import ExplicitLM, count_parameters
-from explicitlm.training.optimizer import build_optimizer
+from explicitlm.lm.config import TrainConfig
+from explicitlm.lm.memory import BankUpdater
+from explicitlm.lm.model import ExplicitLM, count_parameters
+from explicitlm.lm.training.optimizer import build_optimizer
 
 PAD = 0
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -29,17 +29,18 @@ DATASETS = ("database", "benchmarks", "embeddings", "knowledge_base", "cache")
 KEY, SECRET, BUCKET = "benchkey", "benchsecret12", "dvc-storage"
 IMPORTS = """
 from pathlib import Path
-from explicitlm.pipeline.data_versions import resolve
-from explicitlm.pipeline.switch import bring, check_untouched
-from explicitlm.project import DATASETS, Project
+from explicitlm.datasets.resolve import resolve
+from explicitlm.datasets.switch import bring, check_untouched
+from explicitlm.datasets.table import DATASETS
+from explicitlm.vcs.workspace import Workspace
 """
 SYNC = (
     IMPORTS
     + """
 import sys
-project = Project(Path.cwd(), Path.cwd())
+project = Workspace(Path.cwd(), Path.cwd())
 wanted = resolve(project, {item.param: "" for item in DATASETS} | {"dataset": sys.argv[1]})
-bring(project, wanted, check_untouched(project, wanted), print)
+bring(project, wanted, check_untouched(project, wanted))
 """
 )
 
@@ -86,7 +87,7 @@ class Bench:
             path.write_text(f"document {index} of version {version}\n" * 10)
 
     def copies(self) -> float:
-        """Disk that data and cache take together, over what the data alone takes; 1.0 is no second copy.
+        """Disk that data and cache take together, over what the data alone takes; 1.0 is not a second copy.
 
         To be measured right after `dvc add`, without any other command. The cache also has the older version.
         """
@@ -188,10 +189,10 @@ def transfers(bench: Bench, base: Path) -> list[dict[str, Any]]:
     store = Store(bench, base / "store")
     cache, objects = bench.root / ".dvc/cache", base / "objects"
     move = (
-        "from pathlib import Path; from explicitlm.vcs.courier import courier; "
+        "from pathlib import Path; from explicitlm.vcs.data_store import open_store; "
         "from explicitlm.vcs.pointer import parse_pointer; root = Path.cwd(); "
         f"pointers = {{p: parse_pointer((root / f'data/{{p}}.dvc').read_text(), p) for p in {DATASETS!r}}}\n"
-        "with courier(root) as messenger: messenger."
+        "with open_store(root) as data_store: data_store."
     )
     try:
         bench.shell(f"explicitlm remote minio --endpoint {store.endpoint}")

@@ -21,14 +21,14 @@ from typing import Any
 import torch
 from _report import report
 
-from explicitlm.config import TrainConfig
-from explicitlm.data.batches import BatchPlan, Windows
-from explicitlm.data.hashing import permutation
-from explicitlm.data.source import digest_files, find_files, read_texts
-from explicitlm.data.token_files import prepare_tokens
-from explicitlm.data.tokenizer import load_or_train
-from explicitlm.model import ExplicitLM
-from explicitlm.training.digest import digest_tensors
+from explicitlm.lm.config import TrainConfig
+from explicitlm.lm.data.batches import BatchPlan, Windows
+from explicitlm.lm.data.hashing import permutation
+from explicitlm.lm.data.source import digest_files, find_files, read_texts
+from explicitlm.lm.data.token_files import prepare_tokens
+from explicitlm.lm.data.tokenizer import load_or_train
+from explicitlm.lm.model import ExplicitLM
+from explicitlm.lm.training.digest import digest_tensors
 
 BATCHES = 200  # of the guide's shape: 48 sequences of 512 tokens
 WORDS = 4000

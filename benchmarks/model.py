@@ -23,7 +23,7 @@ import torch
 from _device_limits import bytes_per_token, flops_per_token, peak_of
 from _report import report
 
-from explicitlm.config import TrainConfig
+from explicitlm.lm.config import TrainConfig
 
 SIZES = (2**14, 2**16, 2**18, 2**20)
 STEPS = 5  # a turn; one of them ends in a bank update

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from explicitlm.memory import MemoryBank, MemoryRead, MemoryReader, Selection
-from explicitlm.memory.noise import gumbel
-from explicitlm.model import ExplicitLM, ModelOutput
+from explicitlm.lm.memory import MemoryBank, MemoryRead, MemoryReader, Selection
+from explicitlm.lm.memory.noise import gumbel
+from explicitlm.lm.model import ExplicitLM, ModelOutput
 
 
 class ReferenceReader(nn.Module):

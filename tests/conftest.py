@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from messages import messages
 from ruamel.yaml import YAML
 
 pytest_plugins = ["s3_servers", "slurm_server", "two_hosts", "two_host_slurm"]
@@ -208,6 +209,13 @@ def fresh(template: Sandbox) -> Callable[[Path], Sandbox]:
 def project(fresh: Callable[[Path], Sandbox], tmp_path: Path) -> Sandbox:
     """A project of the test's own, free to be changed."""
     return fresh(tmp_path)
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """The lines that the project's modules log during the test."""
+    with messages() as lines:
+        yield lines
 
 
 @pytest.fixture

@@ -12,15 +12,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from explicitlm.errors import ExplicitLMError, UsageError
-from explicitlm.pipeline.data_versions import resolve
+from explicitlm.common.errors import ExplicitLMError, UsageError
+from explicitlm.datasets.resolve import resolve
+from explicitlm.datasets.scan import fits, scan
+from explicitlm.datasets.table import DATASETS
 from explicitlm.pipeline.identity import NOT_CODE
-from explicitlm.pipeline.listing import fits, scan
-from explicitlm.project import DATASETS, Project
+from explicitlm.pipeline.params import read_params
 from explicitlm.vcs import s3
-from explicitlm.vcs.courier import remote_of
-from explicitlm.vcs.git import Repository
+from explicitlm.vcs.data_store import remote_of
 from explicitlm.vcs.pointer import parse_pointer
+from explicitlm.vcs.workspace import Workspace
 
 LOW_DISK_GB = 5.0
 LOW_SKEW_S = 60
@@ -48,8 +49,8 @@ class Check:
 
 def examine() -> list[Check]:
     """Runs every check of the project around the current directory; none stops the others."""
-    project = Project.find()
-    checks: list[Callable[[Project], Iterator[Check]]] = [
+    workspace = Workspace.find()
+    checks: list[Callable[[Workspace], Iterator[Check]]] = [
         _git,
         _dvc,
         _remote,
@@ -62,14 +63,14 @@ def examine() -> list[Check]:
     found = []
     for check in checks:
         try:
-            found += list(check(project))
+            found += list(check(workspace))
         except ExplicitLMError as error:
             found.append(Check(check.__name__.strip("_"), "fail", error.cause, error.hint))
     return found
 
 
-def _git(project: Project) -> Iterator[Check]:
-    git = Repository(project.main)
+def _git(workspace: Workspace) -> Iterator[Check]:
+    git = workspace.git
     yield Check("git", "ok", f"{git.branch() or 'detached HEAD'} at {git.head[:8]}")
     try:
         git.check_committable()
@@ -92,16 +93,16 @@ def _git(project: Project) -> Iterator[Check]:
         )
 
 
-def _dvc(project: Project) -> Iterator[Check]:
-    remote = remote_of(project.main)
+def _dvc(workspace: Workspace) -> Iterator[Check]:
+    remote = remote_of(workspace.main)
     if remote is None:
         yield Check("dvc", "fail", "no default remote", "explicitlm remote local")
     else:
         yield Check("dvc", "ok", f"default remote {remote.place}")
 
 
-def _remote(project: Project) -> Iterator[Check]:
-    remote = remote_of(project.main)
+def _remote(workspace: Workspace) -> Iterator[Check]:
+    remote = remote_of(workspace.main)
     if remote is None:
         return
     if not remote.is_s3:
@@ -133,10 +134,10 @@ def _folder(folder: Path) -> Check:
     return Check("remote", "ok", f"{folder} took a probe, gave it back, removed it")
 
 
-def _parameters(project: Project) -> Iterator[Check]:
-    params = project.params()
+def _parameters(workspace: Workspace) -> Iterator[Check]:
+    params = read_params(workspace)
     yield Check("params.yaml", "ok", f"valid, {len(type(params.train).model_fields)} hyperparameters")
-    resolve(project, params.revisions)
+    resolve(workspace, params.revisions)
     yield Check(
         "data revisions",
         "ok",
@@ -144,15 +145,15 @@ def _parameters(project: Project) -> Iterator[Check]:
     )
 
 
-def _data(project: Project) -> Iterator[Check]:
+def _data(workspace: Workspace) -> Iterator[Check]:
     for dataset in DATASETS:
-        path = project.tree / dataset.pointer
+        path = workspace.workdir / dataset.pointer
         if not path.exists():
             if dataset.required:
                 yield Check(dataset.path, "fail", f"{dataset.pointer} is missing", f"dvc add {dataset.path}")
             continue
         pointer = parse_pointer(path.read_text(encoding="utf-8", errors="replace"), dataset.pointer)
-        folder = project.tree / dataset.path
+        folder = workspace.workdir / dataset.path
         listing = scan(folder)
         if listing is None:
             yield Check(dataset.path, "warn", f"version {pointer.md5[:8]} is not laid out here",
@@ -174,8 +175,8 @@ def _data(project: Project) -> Iterator[Check]:
             )
 
 
-def _disk(project: Project) -> Iterator[Check]:
-    free = shutil.disk_usage(project.main).free / 1e9
+def _disk(workspace: Workspace) -> Iterator[Check]:
+    free = shutil.disk_usage(workspace.main).free / 1e9
     enough = free >= LOW_DISK_GB
     yield Check(
         "disk",
@@ -183,11 +184,11 @@ def _disk(project: Project) -> Iterator[Check]:
         f"{free:.1f} GB free",
         "" if enough else "dvc gc --workspace --all-tags",
     )
-    if not os.access(project.main, os.W_OK):
-        yield Check("project folder", "fail", f"{project.main} cannot be written", f"chmod u+w {project.main}")
+    if not os.access(workspace.main, os.W_OK):
+        yield Check("project folder", "fail", f"{workspace.main} cannot be written", f"chmod u+w {workspace.main}")
 
 
-def _environment(project: Project) -> Iterator[Check]:
+def _environment(workspace: Workspace) -> Iterator[Check]:
     python = shutil.which("python")
     mine = Path(sys.executable).resolve()
     if python is None or not _imports(python):
@@ -195,15 +196,15 @@ def _environment(project: Project) -> Iterator[Check]:
                     f"source {mine.parent if python is None else Path(sys.prefix) / 'bin'}/activate")  # fmt: skip
     else:
         yield Check("python", "ok", f"{sys.version.split()[0]} at {python}")
-    wrong = [line for line in _pins(project.tree / "requirements.lock") if not _installed(line)]
+    wrong = [line for line in _pins(workspace.workdir / "requirements.lock") if not _installed(line)]
     if wrong:
         yield Check("packages", "warn", f"not as in requirements.lock: {', '.join(wrong[:5])}", "make env")
     else:
         yield Check("packages", "ok", "as in requirements.lock")
 
 
-def _logs(project: Project) -> Iterator[Check]:
-    logs = sorted((project.main / "logs").glob("*.log"), key=lambda path: path.stat().st_mtime)
+def _logs(workspace: Workspace) -> Iterator[Check]:
+    logs = sorted((workspace.main / "logs").glob("*.log"), key=lambda path: path.stat().st_mtime)
     yield Check("logs", "ok", f"last: logs/{logs[-1].name}" if logs else "none yet")
 
 

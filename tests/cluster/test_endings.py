@@ -8,8 +8,8 @@ import pytest
 from filelock import FileLock
 from processes import kill_all, start, steps_in, wait_for
 
-from explicitlm.cluster.places import FOLDER
 from explicitlm.cluster.train import LOCK
+from explicitlm.common.layout import CLUSTER
 
 pytestmark = pytest.mark.slow
 LONG = ("epochs=20", "save_interval=3")
@@ -17,7 +17,7 @@ LONG = ("epochs=20", "save_interval=3")
 
 def log_of(box, experiment: str):
     """The log as the compute node writes it."""
-    return box.root / FOLDER / experiment / "logs" / f"{experiment}.log"
+    return box.root / CLUSTER / experiment / "logs" / f"{experiment}.log"
 
 
 def train_until_step(box, experiment: str, step: int):
@@ -52,7 +52,7 @@ def test_interrupted_is_recorded_and_goes_on_to_the_same_bits(project) -> None:
     assert away["versions"]["checkpoint_hash"] == whole["versions"]["checkpoint_hash"]
     assert away["results"]["metrics"] == whole["results"]["metrics"]
     assert project.git("tag").split() == ["away", "whole"] and project.git("status", "--porcelain") == ""
-    assert not (project.root / FOLDER / "away").exists()
+    assert not (project.root / CLUSTER / "away").exists()
 
 
 def test_killed_for_good_keeps_a_record_with_the_logs_end(project) -> None:
@@ -102,5 +102,5 @@ def test_training_twice_at_once_is_refused(project) -> None:
     (here,) = json.loads(project.explicitlm("cluster", "list", "--json").stdout)["away"]
     assert (here["id"], here["pushed_to"], here["returned"]) == ("twice", None, None)
     kill_all(first)
-    with FileLock(project.root / FOLDER / "twice" / LOCK, blocking=False):
+    with FileLock(project.root / CLUSTER / "twice" / LOCK, blocking=False):
         pass  # a training that died holds nothing

@@ -10,7 +10,8 @@ import pytest
 from held import held, is_told
 from processes import wait_for
 
-from explicitlm.cluster import places, receipt
+from explicitlm.cluster import receipt
+from explicitlm.common import layout
 
 pytestmark = pytest.mark.slow
 IDS = ("exp_whole", "exp_killed", "exp_warned")
@@ -30,7 +31,7 @@ class Jobs:
 
     def tree(self, name: str) -> Path:
         """Where an experiment of the array trains: in the shared file system."""
-        return self.box.root / places.FOLDER / name
+        return self.box.root / layout.CLUSTER / name
 
     def pushed(self, name: str) -> Path:
         """Another copy of the first experiment, to be submitted with --at its parent."""
@@ -151,7 +152,7 @@ def test_two_nodes_of_two_gpus_each_stop_and_go_on_together(jobs, whole) -> None
     for index, (tree, number) in enumerate(zip(trees, numbers, strict=True)):
         job = jobs.slurm.ended(number)
         assert job["JobState"] == "COMPLETED" and job["Restarts"] == str(index), jobs.output(tree.parent, number)
-        assert '"world_size": 4' in (tree / places.run_files(IDS[0])[1] / "environment.json").read_text()
+        assert '"world_size": 4' in (tree / layout.run_dir(IDS[0]) / "environment.json").read_text()
     assert weights(trees[0]) == weights(trees[1])
 
 

@@ -11,7 +11,7 @@ from held import held
 from processes import steps_in
 from two_host_slurm import AS_RESEARCHER, processes_of_compute
 
-from explicitlm.cluster.places import FOLDER
+from explicitlm.common.layout import CLUSTER
 
 SWANLAB_KEY = "stand-in-key-that-must-stay-secret"
 PLACE = "compute:/srv/proj"
@@ -79,7 +79,7 @@ def test_two_experiments_away_at_once(hosts, hosts_slurm, login, fresh, tmp_path
     with held(hosts.folder / "compute/exp_a", lambda: processes_of_compute(hosts)) as (process,):
         early = login.explicitlm("cluster", "fetch", "exp_a", PLACE, check=False)
         assert early.returncode == 2 and "is not sealed" in early.stderr
-        assert steps_in(login.root / FOLDER / "exp_a/logs/exp_a.log") > 0, "what there is so far has come"
+        assert steps_in(login.root / CLUSTER / "exp_a/logs/exp_a.log") > 0, "what there is so far has come"
         hosts_slurm.call("scontrol", "update", "NodeName=compute", "State=DOWN", "Reason=test")
         process.kill()
     hosts_slurm.wait(number, lambda job: job["JobState"] == "PENDING")
@@ -96,7 +96,7 @@ def test_two_experiments_away_at_once(hosts, hosts_slurm, login, fresh, tmp_path
 
     # They come back in the other order; weights that were changed on the way are refused.
     login.explicitlm("cluster", "fetch", "exp_b", PLACE)
-    weights = login.root / FOLDER / "exp_b/checkpoints/run/model.safetensors"
+    weights = login.root / CLUSTER / "exp_b/checkpoints/run/model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     wrong = login.explicitlm("cluster", "post", "exp_b", check=False)
@@ -122,7 +122,7 @@ def test_two_experiments_away_at_once(hosts, hosts_slurm, login, fresh, tmp_path
     before = login.git("rev-parse", "HEAD")
     login.explicitlm("cluster", "post", "exp_a", **tracked)
     assert login.git("rev-parse", "HEAD") == before and len(state(login, swanlab)["runs"]) == 1
-    assert login.git("status", "--porcelain") == "" and not list((login.root / FOLDER).glob("exp_*"))
+    assert login.git("status", "--porcelain") == "" and not list((login.root / CLUSTER).glob("exp_*"))
 
     # Field by field it is the record of the same experiment run on one machine, to the hash of the weights.
     local = fresh(tmp_path / "local")

@@ -27,7 +27,7 @@ def refused(box, done: subprocess.CompletedProcess[str], told: str, code: int, b
         (["x", "epochs=-1"], "epochs=-1", 2),
         (["x", "epochs=many"], "epochs='many'", 2),
         (["x", "knowledge_num=5000"], "no perfect square", 2),
-        (["x", "data.dataset=nonsense"], "'nonsense' is no revision", 3),
+        (["x", "data.dataset=nonsense"], "'nonsense' is not a revision", 3),
         (["x", "epochs"], "is not key=value", 2),
         (["a/b"], "cannot be an experiment id", 2),
         (["run"], "cannot be an experiment id", 2),
@@ -51,7 +51,7 @@ def test_explicitlm_run(project, words: list[str], told: str, code: int) -> None
         ("knowledge_num=5000", "no perfect square"),
         ("epochs=-1", "epochs=-1"),
         ("dim=many", "dim='many'"),
-        ("data.dataset=nonsense", "'nonsense' is no revision"),
+        ("data.dataset=nonsense", "'nonsense' is not a revision"),
     ],
 )
 def test_dvc_exp_run_in_isolation(project, override: str, told: str) -> None:

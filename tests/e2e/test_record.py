@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 LOAD = """
 from pathlib import Path
-from explicitlm.training.checkpoint import load
+from explicitlm.lm.training.checkpoint import load
 model = load(Path("checkpoints/exp_001")).model
 assert model.bank is not None
 print(sum(weight.numel() for weight in model.parameters()) > 1000)

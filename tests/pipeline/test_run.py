@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from explicitlm.errors import ConfigError
+from explicitlm.common.errors import ConfigError
 from explicitlm.pipeline.run import hydra, parse_assignments
 
 # Control characters other than tab and newline have no place in a YAML file.

@@ -93,7 +93,7 @@ def test_a_second_signal_ends_a_worker_that_hangs(tmp_path: Path) -> None:
 
 
 def test_a_schedulers_second_signal_lets_a_worker_save(tmp_path: Path) -> None:
-    """A time limit is announced by USR1 and enforced by TERM, which is no reason to stop saving."""
+    """A time limit is announced by USR1 and enforced by TERM, which is not a reason to stop saving."""
     worker, log = tmp_path / "worker.py", tmp_path / "exp.log"
     worker.write_text(SLOW_WORKER)
     process = watch(log, sys.executable, str(worker))

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from explicitlm.errors import UsageError
+from explicitlm.common import layout
+from explicitlm.common.errors import UsageError
 from explicitlm.records import store
 from explicitlm.records.schema import Record
 
@@ -42,12 +43,12 @@ def test_the_guides_fields_are_all_there() -> None:
 
 @pytest.mark.parametrize("text", ["", "{}", '{"experiment": {"id": "x"}}', "[]"])
 def test_what_is_no_record_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is no valid record"):
+    with pytest.raises(UsageError, match="is not a valid record"):
         store.parse(text, "experiments/records/x.json")
 
 
 def test_an_edited_record_is_refused(tmp_path: Path) -> None:
-    folder = tmp_path / store.FOLDER
+    folder = tmp_path / layout.RECORDS
     folder.mkdir(parents=True)
     (folder / "x.json").write_text(json.dumps({"experiment": {"id": "x"}, "surprise": 1}))
     with pytest.raises(UsageError) as caught:

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from messages import messages
 
-from explicitlm.pipeline.data_versions import resolve
-from explicitlm.pipeline.switch import bring, check_untouched
-from explicitlm.project import DATASETS, Project
-from explicitlm.vcs.courier import courier
+from explicitlm.datasets.resolve import resolve
+from explicitlm.datasets.switch import bring, check_untouched
+from explicitlm.datasets.table import DATASETS
+from explicitlm.vcs.data_store import open_store
 from explicitlm.vcs.pointer import Pointer, parse_pointer
+from explicitlm.vcs.workspace import Workspace
 
 FILES = 150
 
@@ -38,8 +40,8 @@ class Data:
 
     def push(self) -> None:
         """To the remote, as publish does."""
-        with courier(self.root) as messenger:
-            messenger.push({"data/database": self.pointer})
+        with open_store(self.root) as data_store:
+            data_store.push({"data/database": self.pointer})
 
     def forget(self) -> None:
         """Now only the remote has the current version."""
@@ -48,11 +50,12 @@ class Data:
 
     def sync(self) -> list[str]:
         """What sync_data does with data."""
-        project, said = Project(self.root, self.root), []
-        wanted = [item for item in resolve(project, {item.param: "" for item in DATASETS})
+        workspace = Workspace(self.root, self.root)
+        plans = [item for item in resolve(workspace, {item.param: "" for item in DATASETS})
                   if item.dataset.folder == "database"]  # fmt: skip
-        bring(project, wanted, check_untouched(project, wanted), said.append)
-        return said
+        with messages() as lines:
+            bring(workspace, plans, check_untouched(workspace, plans))
+        return lines
 
     def objects(self, folder: Path) -> list[Path]:
         """Whole objects in a store or cache."""

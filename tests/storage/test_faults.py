@@ -20,8 +20,8 @@ import pytest
 from processes import wait_for
 from s3_servers import BUCKET, Relay, S3Server, free_port
 
-from explicitlm.errors import DataError, StorageError
-from explicitlm.vcs.courier import courier
+from explicitlm.common.errors import DataError, StorageError
+from explicitlm.vcs.data_store import open_store
 
 pytestmark = pytest.mark.slow
 
@@ -210,8 +210,8 @@ def test_damaged_object(data, rclone, kind: str) -> None:
     if kind != "folder":
         rclone.use(data.box)
     data.push()
-    with courier(data.root) as messenger:
-        md5 = data.pointer.md5 if kind == "list" else messenger.parts(data.pointer)[0]
+    with open_store(data.root) as data_store:
+        md5 = data.pointer.md5 if kind == "list" else data_store.parts(data.pointer)[0]
     key = f"files/md5/{md5[:2]}/{md5[2:]}"
     content = (data.cache / key).read_bytes()
     damaged = content[:-1] if kind == "cut short" else bytes([content[0] ^ 1]) + content[1:]
@@ -240,8 +240,8 @@ def test_damaged_object(data, rclone, kind: str) -> None:
 def test_object_lost_by_the_store(data, rclone) -> None:
     rclone.use(data.box)
     data.push()
-    with courier(data.root) as messenger:
-        md5 = messenger.parts(data.pointer)[3]
+    with open_store(data.root) as data_store:
+        md5 = data_store.parts(data.pointer)[3]
     key = f"files/md5/{md5[:2]}/{md5[2:]}"
     rclone.client().delete_object(Bucket=BUCKET, Key=key)
     assert "up to date" in data.box.dvc("push", "data/database").stdout  # DVC alone does not see it
@@ -265,8 +265,8 @@ def test_two_people_push_at_once(data, rclone) -> None:
     rclone.use(data.box)
     other = data.root.parent / "colleague"
     shutil.copytree(data.root, other, symlinks=True)
-    push = ("from pathlib import Path; from explicitlm.vcs.courier import courier; "
-            "from explicitlm.vcs.pointer import parse_pointer; root = Path.cwd(); c = courier(root); "
+    push = ("from pathlib import Path; from explicitlm.vcs.data_store import open_store; "
+            "from explicitlm.vcs.pointer import parse_pointer; root = Path.cwd(); c = open_store(root); "
             "pointer = parse_pointer((root / 'data/database.dvc').read_text(), 'x'); "
             "c.__enter__().push({'data/database': pointer}); c.__exit__(None, None, None)")  # fmt: skip
     people = [subprocess.Popen([sys.executable, "-c", push], cwd=root) for root in (data.root, other)]

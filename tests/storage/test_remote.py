@@ -58,9 +58,9 @@ def test_the_secret_comes_from_standard_input_or_stays_in_the_environment(projec
 @pytest.mark.parametrize(
     ("words", "cause"),
     [
-        (["--endpoint", "s3://127.0.0.1:9000/dvc-storage"], "is no endpoint"),
-        (["--endpoint", "http://127.0.0.1:9000/dvc-storage"], "is no endpoint"),
-        (["--endpoint", "http://127.0.0.1:9000", "--bucket", "Not_A_Bucket"], "is no bucket name"),
+        (["--endpoint", "s3://127.0.0.1:9000/dvc-storage"], "is not an endpoint"),
+        (["--endpoint", "http://127.0.0.1:9000/dvc-storage"], "is not an endpoint"),
+        (["--endpoint", "http://127.0.0.1:9000", "--bucket", "Not_A_Bucket"], "is not a bucket name"),
         (["--endpoint", "http://127.0.0.1:9000", "--access-key", "k"], "there is no secret"),
     ],
 )

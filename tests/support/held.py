@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 from processes import wait_for
 
-from explicitlm.cluster.places import run_files
+from explicitlm.common.layout import run_dir
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def held(tree: Path, among: Callable[[], Iterable[psutil.Process]] | None = None
     Yields:
         its own processes, without launchers.
     """
-    wait_for(lambda: any((tree / run_files(tree.name)[1] / "states").glob("step-*")), seconds=240)
+    wait_for(lambda: any((tree / run_dir(tree.name) / "states").glob("step-*")), seconds=240)
     candidates = psutil.process_iter() if among is None else among()
     found = [one for one in candidates if _trains(one, tree, look_in=among is None)]
     for process in found:

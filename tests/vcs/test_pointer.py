@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from explicitlm.errors import DataError
+from explicitlm.common.errors import DataError
 from explicitlm.vcs.pointer import Pointer, parse_pointer
 
 MD5 = "217fb92e28173c0381b22e24d4f07b2a"

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
 
-from explicitlm.cluster import places, receipt, upload
-from explicitlm.errors import DataError, StorageError, UsageError
-from explicitlm.pipeline.identity import now
-from explicitlm.project import DATASETS, Project, load_yaml
-from explicitlm.records import build, handover, store, tracking
-from explicitlm.records.handover import Manifest, Result
+from explicitlm.cluster import receipt, trees, upload
+from explicitlm.common import layout
+from explicitlm.common.clock import now
+from explicitlm.common.errors import DataError, StorageError, UsageError
+from explicitlm.datasets.table import DATASETS
+from explicitlm.records import build, store, tracking
+from explicitlm.records.manifest import Manifest, Result, load_sealed
 from explicitlm.records.publish import publish
 from explicitlm.records.schema import Record
-from explicitlm.vcs import stages, worktree
-from explicitlm.vcs.git import Repository
+from explicitlm.vcs import worktree
+from explicitlm.vcs.workspace import Workspace
 from explicitlm.vcs.worktree import Worktree
+from explicitlm.vcs.yaml_file import load_yaml
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
+
 LOG_TAIL = 20  # lines of the log in the record of a training that was killed
 
 
-def post(project: Project, experiment: str, killed: bool, upload_seconds: float, say: Say) -> Record:
+def post(workspace: Workspace, experiment: str, killed: bool, upload_seconds: float) -> Record:
     """Finishes an experiment that was trained elsewhere; can be repeated, also after it is published.
 
     Args:
@@ -34,58 +37,58 @@ def post(project: Project, experiment: str, killed: bool, upload_seconds: float,
     Raises:
         DataError: what came back is not what was sealed there, or was not made of what was sent.
     """
-    main = project.main
-    Repository(main).check_committable()
-    tree = places.login_tree(main, experiment)
+    main = workspace.main
+    workspace.git.check_committable()
+    tree = trees.login_tree(main, experiment)
     with _alone(main):
-        if not tree.exists() and (main / store.path_of(experiment)).exists():
-            upload.upload(main, experiment, say, upload_seconds)
-            return publish(main, experiment, say)
-        tree = places.prepared_tree(main, experiment)
-        manifest = handover.load(tree / places.MANIFEST, Manifest, f"explicitlm cluster pre {experiment}")
-        result = _killed(tree, manifest) if killed else _verified(tree, manifest, say)
+        if not tree.exists() and (main / layout.record(experiment)).exists():
+            upload.upload(main, experiment, upload_seconds)
+            return publish(workspace, experiment)
+        tree = trees.prepared_tree(main, experiment)
+        manifest = load_sealed(tree / layout.MANIFEST, Manifest, f"explicitlm cluster pre {experiment}")
+        result = _killed(tree, manifest) if killed else _verified(tree, manifest)
         _bring_home(main, tree, manifest)
-        upload.upload(main, experiment, say, upload_seconds)
+        upload.upload(main, experiment, upload_seconds)
         if result.status != "finished":
             store.save(main, tracking.updated(main, build.unfinished(manifest, result)))
-            say(f"{experiment} {result.status}: {(result.error or '').splitlines()[0]}")
-            say(f"its tree stays: explicitlm cluster train {experiment} there continues it, if it left a state")
-            return publish(main, experiment, say)
-        _save_experiment(main, tree, manifest)
-        record = publish(main, experiment, say)
+            logger.info(f"{experiment} {result.status}: {(result.error or '').splitlines()[0]}")
+            logger.info(f"its tree stays: explicitlm cluster train {experiment} there continues it, if it left a state")
+            return publish(workspace, experiment)
+        _save_experiment(Workspace(tree, main), manifest)
+        record = publish(workspace, experiment)
         worktree.remove(main, tree)
         return record
 
 
-def sync_only(project: Project, experiment: str, upload_seconds: float, say: Say) -> Record:
+def sync_only(workspace: Workspace, experiment: str, upload_seconds: float) -> Record:
     """Uploads to SwanLab what `post` could not, and commits the record with the new status.
 
     Raises:
         StorageError: the server does not hold it yet.
     """
-    store.load(project.main, experiment)
-    if not upload.upload(project.main, experiment, say, upload_seconds):
+    store.load(workspace.main, experiment)
+    if not upload.upload(workspace.main, experiment, upload_seconds):
         raise StorageError(f"{experiment} is not on SwanLab (the reason is above)",
                            "swanlab login, and the same command where the server can be reached")  # fmt: skip
-    with _alone(project.main):
-        return publish(project.main, experiment, say)
+    with _alone(workspace.main):
+        return publish(workspace, experiment)
 
 
 def _alone(main: Path) -> FileLock:
     """Two at once would both commit on the current branch."""
-    (main / places.FOLDER).mkdir(parents=True, exist_ok=True)
-    return FileLock(main / places.FOLDER / ".lock")
+    (main / layout.CLUSTER).mkdir(parents=True, exist_ok=True)
+    return FileLock(main / layout.CLUSTER / ".lock")
 
 
-def _verified(tree: Path, manifest: Manifest, say: Say) -> Result:
+def _verified(tree: Path, manifest: Manifest) -> Result:
     returned = receipt.load_returned(tree, manifest.id)
     receipt.check_returned(tree, manifest.id, returned)
     again = f"explicitlm cluster fetch {manifest.id} HOST:DIR"
-    result = handover.load(tree / "experiments/run/result.json", Result, again)
+    result = load_sealed(tree / layout.RESULT, Result, again)
     if result.experiment != manifest.id or result.command != manifest.command or result.status != returned.status:
         raise DataError(f"the result that came back is of {result.experiment} ({result.status}), "
                         f"not of {manifest.id} as it was sent", again)  # fmt: skip
-    say(f"checked: {len(returned.files)} files are as they were sealed there, trained from what was sent")
+    logger.info(f"checked: {len(returned.files)} files are as they were sealed there, trained from what was sent")
     return result
 
 
@@ -95,9 +98,9 @@ def _killed(tree: Path, manifest: Manifest) -> Result:
     Raises:
         UsageError: it did leave one.
     """
-    if (tree / places.RETURNED).exists():
+    if (tree / layout.RETURNED).exists():
         raise UsageError(f"{manifest.id} was not killed: it is sealed", f"explicitlm cluster post {manifest.id}")
-    log = tree / places.run_files(manifest.id)[0]
+    log = tree / layout.log(manifest.id)
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     error = "\n".join(["killed on the compute node before it could seal anything", *lines[-LOG_TAIL:]])
     return Result(
@@ -125,12 +128,12 @@ def _bring_home(main: Path, tree: Path, manifest: Manifest) -> None:
 
     An upload that a repeated `post` has made already is not forgotten.
     """
-    log, reports = places.run_files(manifest.id)
+    log, reports = layout.log(manifest.id), layout.run_dir(manifest.id)
     known = tracking.load(main, manifest.id)
     for name in upload.CURVES:  # by which an upload is confirmed, also when the tree is gone
-        if (tree / "experiments/run" / name).exists():
+        if (tree / layout.RUN / name).exists():
             (main / reports).mkdir(parents=True, exist_ok=True)
-            shutil.copy2(tree / "experiments/run" / name, main / reports / name)
+            shutil.copy2(tree / layout.RUN / name, main / reports / name)
     if (tree / log).exists():
         (main / log).parent.mkdir(exist_ok=True)
         shutil.copy2(tree / log, main / log)
@@ -140,14 +143,14 @@ def _bring_home(main: Path, tree: Path, manifest: Manifest) -> None:
         tracking.save(main, manifest.id, known)
 
 
-def _save_experiment(main: Path, tree: Path, manifest: Manifest) -> None:
+def _save_experiment(workspace: Workspace, manifest: Manifest) -> None:
     """Weights into the cache, record and pointer into the tree, all of it into the DVC experiment."""
-    stages.commit(tree, main, "train")
-    _check_lock(tree, manifest)
-    if not stages.repro_single(tree, main, "record", manifest.id):
+    workspace.dvc.commit_stage("train", workspace.main)
+    _check_lock(workspace.workdir, manifest)
+    if not workspace.dvc.repro_stage("record", workspace.main, manifest.id):
         raise DataError(f"{manifest.id} was not recorded (the reason is above)",
                         f"explicitlm cluster post {manifest.id}")  # fmt: skip
-    Worktree(tree).save_experiment(manifest.id)
+    Worktree(workspace.workdir).save_experiment(manifest.id)
 
 
 def _check_lock(tree: Path, manifest: Manifest) -> None:
@@ -156,7 +159,7 @@ def _check_lock(tree: Path, manifest: Manifest) -> None:
     Raises:
         DataError: a data folder of the tree was changed meanwhile.
     """
-    lock = load_yaml((tree / "dvc.lock").read_text(encoding="utf-8"), "dvc.lock")["stages"]["train"]
+    lock = load_yaml((tree / layout.PIPELINE_LOCK).read_text(encoding="utf-8"), layout.PIPELINE_LOCK)["stages"]["train"]
     found = {dep["path"]: dep.get("md5") for dep in lock["deps"]}
     for dataset in DATASETS:
         version = manifest.data[dataset.param]

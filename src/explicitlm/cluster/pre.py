@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from explicitlm.cluster import places, receipt
+from explicitlm.cluster import receipt, trees
 from explicitlm.cluster.receipt import Sent
-from explicitlm.errors import DataError, UsageError
-from explicitlm.files import write_text
+from explicitlm.common import layout
+from explicitlm.common.errors import DataError, UsageError
+from explicitlm.common.files import write_text
 from explicitlm.pipeline import run as pipeline
-from explicitlm.project import Project, load_yaml
-from explicitlm.records import handover
-from explicitlm.records.handover import Manifest
-from explicitlm.vcs import params_file, stages, worktree
-from explicitlm.vcs.courier import absolute_config
+from explicitlm.records.manifest import Manifest, load_sealed
+from explicitlm.vcs import worktree
+from explicitlm.vcs.data_store import absolute_config
+from explicitlm.vcs.workspace import Workspace
+from explicitlm.vcs.yaml_file import change_yaml, load_yaml
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 
-def pre(project: Project, experiment: str, description: str | None, assignments: list[str], say: Say) -> Path:
+def pre(workspace: Workspace, experiment: str, description: str | None, assignments: list[str]) -> Path:
     """Prepares an experiment; repeated with the same words it changes nothing.
 
     Returns:
@@ -30,46 +32,47 @@ def pre(project: Project, experiment: str, description: str | None, assignments:
         ExplicitLMError: what keeps it from being run, before anything is made.
     """
     overrides = pipeline.requested(description, assignments)
-    tree = places.login_tree(project.main, experiment)
-    if (tree / places.SENT).exists():
-        _check_same(project, experiment, tree, overrides)
-        say(f"{experiment} is prepared already: {tree}")
+    tree = trees.login_tree(workspace.main, experiment)
+    if (tree / layout.SENT).exists():
+        _check_same(workspace, experiment, tree, overrides)
+        logger.info(f"{experiment} is prepared already: {tree}")
         return tree
     if tree.exists():  # an earlier `pre` was interrupted before it sealed anything
-        worktree.remove(project.main, tree)
-    pipeline.check(project, experiment, overrides)
+        worktree.remove(workspace.main, tree)
+    pipeline.check(workspace, experiment, overrides)
     try:
-        sent = _make(project, experiment, tree, overrides)
+        sent = _make(workspace, experiment, tree, overrides)
     except BaseException:
         if tree.exists():
-            worktree.remove(project.main, tree)
+            worktree.remove(workspace.main, tree)
         raise
     size = sum(seal.size for seal in sent.files.values())
-    say(f"sealed: {len(sent.files)} files, {size / 1e6:.1f} MB, {tree}")
+    logger.info(f"sealed: {len(sent.files)} files, {size / 1e6:.1f} MB, {tree}")
     return tree
 
 
-def _make(project: Project, experiment: str, tree: Path, overrides: Mapping[str, Any]) -> Sent:
+def _make(workspace: Workspace, experiment: str, tree: Path, overrides: Mapping[str, Any]) -> Sent:
     tree.parent.mkdir(parents=True, exist_ok=True)
-    worktree.add(project.main, tree)
-    config = absolute_config(project.main / ".dvc")
+    worktree.add(workspace.main, tree)
+    config = absolute_config(workspace.main / ".dvc")
     write_text(tree / ".dvc/config.local", f"[cache]\n    dir = {config['cache']['dir']}\n", mode=0o600)
-    params_file.change(tree / "params.yaml", overrides)
-    if not stages.repro_single(tree, project.main, "sync_data", experiment):
+    change_yaml(tree / layout.PARAMS, overrides)
+    prepared = Workspace(tree, workspace.main)
+    if not prepared.dvc.repro_stage("sync_data", workspace.main, experiment):
         raise DataError(f"{experiment} was not prepared (the reason is above)", "explicitlm doctor")
-    return receipt.seal_sent(Project(tree, project.main), experiment)
+    return receipt.seal_sent(prepared, experiment)
 
 
-def _check_same(project: Project, experiment: str, tree: Path, overrides: Mapping[str, Any]) -> None:
+def _check_same(workspace: Workspace, experiment: str, tree: Path, overrides: Mapping[str, Any]) -> None:
     """Repeating `pre` must not hide that another experiment was asked for.
 
     Raises:
         UsageError: naming what differs.
     """
-    pipeline.preview(project, overrides)  # an unknown key is told as such
-    manifest = handover.load(tree / places.MANIFEST, Manifest, f"explicitlm cluster pre {experiment}")
+    pipeline.preview(workspace, overrides)  # an unknown key is told as such
+    manifest = load_sealed(tree / layout.MANIFEST, Manifest, f"explicitlm cluster pre {experiment}")
     before: dict[str, Any] = {**manifest.hyperparameters.model_dump(), "description": manifest.description}
-    pins = load_yaml((tree / "params.yaml").read_text(encoding="utf-8"), "params.yaml")["data"]
+    pins = load_yaml((tree / layout.PARAMS).read_text(encoding="utf-8"), layout.PARAMS)["data"]
     before |= {f"data.{param}": str(revision or "") for param, revision in pins.items()}
     other = [f"{key}={before[key]!r}" for key, value in overrides.items() if before[key] != value]
     if other:

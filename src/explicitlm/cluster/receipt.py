@@ -18,15 +18,15 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from explicitlm.cluster import places
-from explicitlm.errors import DataError
-from explicitlm.files import sha256
-from explicitlm.pipeline.identity import now
-from explicitlm.project import CHECKPOINT, DATASETS, Project
-from explicitlm.records import handover
-from explicitlm.records.handover import Sealed, Status
-from explicitlm.vcs.courier import courier
+from explicitlm.common import layout
+from explicitlm.common.clock import now
+from explicitlm.common.errors import DataError
+from explicitlm.common.files import sha256
+from explicitlm.datasets.table import DATASETS
+from explicitlm.records.manifest import Sealed, Status, load_sealed, save_sealed
+from explicitlm.vcs.pipeline_file import PipelineFile
 from explicitlm.vcs.pointer import parse_pointer
+from explicitlm.vcs.workspace import Workspace
 from explicitlm.vcs.worktree import Worktree
 
 # Tracked files that no training reads
@@ -71,32 +71,32 @@ class Returned(Sealed):
     files: dict[str, FileSeal]
 
 
-def seal_sent(project: Project, experiment: str) -> Sent:
+def seal_sent(workspace: Workspace, experiment: str) -> Sent:
     """Seals the code, parameters and data of a prepared tree.
 
     Data is not read: its hashes are those by which DVC has just laid it out.
     """
-    tree = project.tree
+    tree = workspace.workdir
     names = [name for name in Worktree(tree).tracked() if not name.startswith(NOT_SENT)]
-    code = {*names, "dvc.lock", places.MANIFEST, "experiments/run/data.json"}
+    code = {*names, layout.PIPELINE_LOCK, layout.MANIFEST, layout.DATA_VERSIONS}
     files = {name: _seal(tree / name) for name in sorted(code)}
-    with courier(project.main) as messenger:
+    with workspace.open_store() as data_store:
         for dataset in DATASETS:
             if not (tree / dataset.pointer).exists():
                 continue
             pointer = parse_pointer((tree / dataset.pointer).read_text(encoding="utf-8"), dataset.pointer)
-            entries = messenger.entries(pointer) if pointer.md5.endswith(".dir") else None
+            entries = data_store.entries(pointer) if pointer.md5.endswith(".dir") else None
             for name, md5 in ({"": pointer.md5} if entries is None else entries).items():
                 path = f"{dataset.path}/{name}" if name else dataset.path
                 files[path] = FileSeal(size=(tree / path).stat().st_size, md5=md5)
     receipt = Sent(experiment=experiment, sealed_at=now(), files=files)
-    handover.save(tree / places.SENT, receipt)
+    save_sealed(tree / layout.SENT, receipt)
     return receipt
 
 
 def load_sent(tree: Path) -> Sent:
     """The receipt of what was sent."""
-    return handover.load(tree / places.SENT, Sent, "explicitlm cluster push ID HOST:DIR, on the login node")
+    return load_sealed(tree / layout.SENT, Sent, "explicitlm cluster push ID HOST:DIR, on the login node")
 
 
 def check_sent(tree: Path, receipt: Sent) -> None:
@@ -117,18 +117,18 @@ def check_sent(tree: Path, receipt: Sent) -> None:
 
 def seal_returned(tree: Path, experiment: str, status: Status) -> Returned:
     """Seals what a training left: weights, metrics, log, reports, SwanLab's files; not its resume states."""
-    log, reports = places.run_files(experiment)
-    roots = [tree / name for name in (*places.outputs(tree), log)]
+    log, reports = layout.log(experiment), layout.run_dir(experiment)
+    roots = [tree / name for name in (*PipelineFile(tree).outputs("train"), log)]
     roots += [path for path in (tree / reports).glob("*") if path.name not in ("states", "manifest.json")]
     files = {_name(tree, path): _seal(path) for path in _files(roots)}
     receipt = Returned(
         experiment=experiment,
         sealed_at=now(),
-        sent=sha256((tree / places.SENT).read_bytes()),
+        sent=sha256((tree / layout.SENT).read_bytes()),
         status=status,
         files=dict(sorted(files.items())),
     )
-    handover.save(tree / places.RETURNED, receipt)
+    save_sealed(tree / layout.RETURNED, receipt)
     return receipt
 
 
@@ -138,8 +138,8 @@ def load_returned(tree: Path, experiment: str) -> Returned:
     Raises:
         UsageError: nothing has.
     """
-    return handover.load(
-        tree / places.RETURNED,
+    return load_sealed(
+        tree / layout.RETURNED,
         Returned,
         f"explicitlm cluster train {experiment} on the compute node, explicitlm cluster fetch {experiment} HOST:DIR "
         f"here; or, if it was killed there for good: explicitlm cluster post {experiment} --killed",
@@ -153,11 +153,11 @@ def check_returned(tree: Path, experiment: str, receipt: Returned) -> None:
         DataError: with the names.
     """
     again = f"explicitlm cluster fetch {experiment} HOST:DIR again"
-    if receipt.experiment != experiment or receipt.sent != sha256((tree / places.SENT).read_bytes()):
+    if receipt.experiment != experiment or receipt.sent != sha256((tree / layout.SENT).read_bytes()):
         raise DataError(f"what came back was trained from other files than those sent as {experiment}",
                         f"push {experiment} again, train, and fetch from that folder")  # fmt: skip
     wrong = differences(tree, receipt.files)
-    weights = _files([tree / CHECKPOINT])
+    weights = _files([tree / layout.CHECKPOINT])
     wrong += [f"{name} (was not sealed there)" for name in _unknown(tree, weights, receipt.files)]
     if wrong:
         raise DataError(f"what came back is not what {experiment} left there: {_named(wrong)}", again)

@@ -6,31 +6,35 @@ call continues from the last resume state, which is how a requeued job goes on.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 import explicitlm
-from explicitlm.cluster import places, receipt
-from explicitlm.cluster.nodes import Node, own_node
-from explicitlm.errors import UsageError
-from explicitlm.files import sha256
+from explicitlm.cluster import receipt, trees
+from explicitlm.cluster.schedulers import SCHEDULER
+from explicitlm.cluster.schedulers.protocol import Node
+from explicitlm.common import layout
+from explicitlm.common.environment import RESUME
+from explicitlm.common.errors import UsageError
+from explicitlm.common.files import sha256
 from explicitlm.pipeline import train as stage
 from explicitlm.pipeline.command import training_arguments
 from explicitlm.pipeline.supervise import run_logged
-from explicitlm.pipeline.sync_data import RESUME
-from explicitlm.records import handover
-from explicitlm.records.handover import Manifest, Result
+from explicitlm.records.manifest import Manifest, Result, load_sealed
+from explicitlm.vcs.pipeline_file import PipelineFile
+from explicitlm.vcs.workspace import Workspace
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
+
 LOCK = ".explicitlm/training.lock"  # in the tree; released by the system when its holder dies
 
 
-def train(experiment: str, say: Say) -> int:
+def train(experiment: str) -> int:
     """Trains an experiment that `pre` prepared, in its tree.
 
     Returns:
@@ -39,42 +43,42 @@ def train(experiment: str, say: Say) -> int:
     Raises:
         DataError: what is here is not what was sent. UsageError: it is not here at all.
     """
-    tree = places.training_tree(experiment)
+    tree = trees.training_tree(experiment)
     _use_the_code_of(tree, experiment)
     os.chdir(tree)
     sent = receipt.load_sent(tree)
     if _is_done(tree):
-        say(f"{experiment} is trained and sealed already: {tree / places.RETURNED}")
+        logger.info(f"{experiment} is trained and sealed already: {tree / layout.RETURNED}")
         return 0
     receipt.check_sent(tree, sent)
-    say(f"checked: {len(sent.files)} files are as they were sent")
-    node = own_node()
+    logger.info(f"checked: {len(sent.files)} files are as they were sent")
+    node = SCHEDULER.own_node(os.environ)
     os.environ["DVC_ROOT"] = str(tree)  # here the tree is the whole project
-    resumed = any((tree / places.run_files(experiment)[1] / "states").glob("step-*"))
+    resumed = any((tree / layout.run_dir(experiment) / "states").glob("step-*"))
     os.environ.pop(RESUME, None)
     if resumed:
         os.environ[RESUME] = "1"
-        say("continuing from the last resume state")
+        logger.info("continuing from the last resume state")
     if node is not None:
-        os.environ.update(node.environment(tree / places.run_files(experiment)[1]))
+        os.environ.update(node.environment(tree / layout.run_dir(experiment)))
         if node.rank:
             return _assist(tree, experiment, node, resumed)
     try:
         with FileLock(tree / LOCK, blocking=False):
-            return _train_and_seal(tree, experiment, say)
+            return _train_and_seal(tree, experiment)
     except Timeout:
         raise UsageError(f"{experiment} trains here already ({tree})", f"tail -f {tree / f'logs/{experiment}.log'}"
                          ) from None  # fmt: skip
 
 
-def _train_and_seal(tree: Path, experiment: str, say: Say) -> int:
+def _train_and_seal(tree: Path, experiment: str) -> int:
     again = f"explicitlm cluster train {experiment}"
     _clear(tree)
     code = stage.main(go_on=again)
-    result = handover.load(tree / "experiments/run/result.json", Result, again)
+    result = load_sealed(tree / layout.RESULT, Result, again)
     returned = receipt.seal_returned(tree, experiment, result.status)
     size = sum(seal.size for seal in returned.files.values())
-    say(f"sealed: {result.status}, {len(returned.files)} files, {size / 1e6:.1f} MB")
+    logger.info(f"sealed: {result.status}, {len(returned.files)} files, {size / 1e6:.1f} MB")
     return code
 
 
@@ -91,15 +95,15 @@ def _use_the_code_of(tree: Path, experiment: str) -> None:
 
 def _is_done(tree: Path) -> bool:
     try:
-        returned = handover.load(tree / places.RETURNED, receipt.Returned, "")
+        returned = load_sealed(tree / layout.RETURNED, receipt.Returned, "")
     except UsageError:
         return False
-    return returned.status == "finished" and returned.sent == sha256((tree / places.SENT).read_bytes())
+    return returned.status == "finished" and returned.sent == sha256((tree / layout.SENT).read_bytes())
 
 
 def _clear(tree: Path) -> None:
     """Removes what an earlier try left, as DVC does before it runs a stage."""
-    for path in (tree / places.RETURNED, *(tree / name for name in places.outputs(tree))):
+    for path in (tree / layout.RETURNED, *(tree / name for name in PipelineFile(tree).outputs("train"))):
         if path.is_dir():
             shutil.rmtree(path)
         path.unlink(missing_ok=True)
@@ -107,10 +111,10 @@ def _clear(tree: Path) -> None:
 
 def _assist(tree: Path, experiment: str, node: Node, resumed: bool) -> int:
     """What all nodes but the first do: their processes of the same training."""
-    project = places.as_project(tree)
-    manifest = handover.load(project.manifest, Manifest, "explicitlm cluster push, on the login node")
-    words = training_arguments(manifest.hyperparameters) + (["--resume"] if resumed else [])
+    workspace = Workspace(tree, tree)
+    manifest = load_sealed(workspace.workdir / layout.MANIFEST, Manifest, "explicitlm cluster push, on the login node")
+    args = training_arguments(manifest.hyperparameters) + (["--resume"] if resumed else [])
     log = tree / "logs" / f"{experiment}.node{node.rank}.log"
-    environment = stage.environment(manifest, project.run_dir(experiment))
-    outcome = run_logged(words, log, environment, stage.SCRIPT, append=resumed)
+    environment = stage.environment(manifest, workspace.run_dir(experiment))
+    outcome = run_logged(args, log, environment, layout.TRAINING_SCRIPT, append=resumed)
     return outcome.exit_code if outcome.exit_code >= 0 else 128 - outcome.exit_code

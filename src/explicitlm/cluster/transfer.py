@@ -7,19 +7,22 @@ stopped, and leaves no half file under a final name. Data that an earlier push b
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
-from explicitlm.cluster import places, receipt
-from explicitlm.errors import StorageError, UsageError
-from explicitlm.files import write_json, write_text
+from explicitlm.cluster import receipt, trees
+from explicitlm.common import layout
+from explicitlm.common.errors import StorageError, UsageError
+from explicitlm.common.files import write_json, write_text
+from explicitlm.vcs.pipeline_file import PipelineFile
 
-Say = Callable[[str], None]
-PUSHED = ".explicitlm/pushed"  # in the tree: where to
-PUSHES = f"{places.FOLDER}/pushed.json"  # in the main checkout: what lies where, for the next push to link from
+logger = logging.getLogger(__name__)
+
+PUSHES = f"{layout.CLUSTER}/pushed.json"  # in the main checkout: what lies where, for the next push to link from
 SIBLINGS = 20  # rsync takes no more folders to link from
 SILENCE_S = 60  # without a byte for so long, the line is taken as cut
 OPTIONS = ("--archive", "--no-owner", "--no-group", "--copy-links", "--partial-dir=.rsync-partial")
@@ -37,7 +40,7 @@ EXIT_CODES = {
 }
 
 
-def push(main: Path, experiment: str, place: str, say: Say) -> None:
+def push(main: Path, experiment: str, place: str) -> None:
     """Sends a prepared experiment to `place`/<id>.
 
     Args:
@@ -46,34 +49,34 @@ def push(main: Path, experiment: str, place: str, say: Say) -> None:
     Raises:
         StorageError: rsync's reason; the same command again goes on.
     """
-    tree = places.prepared_tree(main, experiment)
+    tree = trees.prepared_tree(main, experiment)
     target = _target(place, experiment)
     if ":" not in place:
         Path(target).mkdir(parents=True, exist_ok=True)
     _rsync(push_command(main, experiment, place), f"push of {experiment} to {place}")
-    write_text(tree / PUSHED, place + "\n")
+    write_text(tree / layout.PUSHED, place + "\n")
     _note_push(main, experiment, place)
-    say(f"pushed: {target}")
+    logger.info(f"pushed: {target}")
 
 
 def push_command(main: Path, experiment: str, place: str) -> list[str]:
     """The rsync command of `push`; its list of files is written beside the receipt."""
-    tree = places.prepared_tree(main, experiment)
+    tree = trees.prepared_tree(main, experiment)
     listed = tree / ".explicitlm/push-files"
-    _write_list(listed, [places.SENT, *receipt.load_sent(tree).files])
+    _write_list(listed, [layout.SENT, *receipt.load_sent(tree).files])
     links = [f"--link-dest=../{other}/" for other in _pushed_before(main, place) if other != experiment]
     return [*_start(place, experiment), *links, f"--files-from={listed}", f"{tree}/", _target(place, experiment) + "/"]
 
 
-def fetch(main: Path, experiment: str, place: str, say: Say) -> None:
+def fetch(main: Path, experiment: str, place: str) -> None:
     """Brings back what a training left in `place`/<id>; of one that runs still or was killed, what there is so far.
 
     Raises:
         UsageError: nothing is sealed there yet; its log, curves and reports have come all the same.
         StorageError: with the reason that rsync gives.
     """
-    tree = places.prepared_tree(main, experiment)
-    sealed, aside = tree / places.RETURNED, tree / f"{places.RETURNED}.before"
+    tree = trees.prepared_tree(main, experiment)
+    sealed, aside = tree / layout.RETURNED, tree / f"{layout.RETURNED}.before"
     if sealed.exists():  # of an earlier try; stale once newer files have come, and as good as ever if none do
         sealed.replace(aside)
     try:
@@ -86,18 +89,18 @@ def fetch(main: Path, experiment: str, place: str, say: Say) -> None:
     if not sealed.exists():
         raise UsageError(
             f"{experiment} is not sealed in {place}: it has not trained there, trains still, or was killed "
-            f"(its log so far: {tree / places.run_files(experiment)[0]})",
+            f"(its log so far: {tree / layout.log(experiment)})",
             f"wait, or explicitlm cluster train {experiment} there continues it; "
             f"if it was killed for good: explicitlm cluster post {experiment} --killed",
         )
-    say(f"fetched: {len(receipt.load_returned(tree, experiment).files)} files")
+    logger.info(f"fetched: {len(receipt.load_returned(tree, experiment).files)} files")
 
 
 def fetch_command(main: Path, experiment: str, place: str) -> list[str]:
     """The rsync command of `fetch`: the receipt, and everything that a receipt may list."""
-    tree = places.prepared_tree(main, experiment)
-    log, reports = places.run_files(experiment)
-    names = [places.RETURNED, log, *places.outputs(tree), reports]
+    tree = trees.prepared_tree(main, experiment)
+    log, reports = layout.log(experiment), layout.run_dir(experiment)
+    names = [layout.RETURNED, log, *PipelineFile(tree).outputs("train"), reports]
     filters = [f"--exclude=/{reports}/states", *_only(names)]
     return [*_start(place), *filters, _target(place, experiment) + "/", f"{tree}/"]
 
@@ -125,7 +128,7 @@ def _rsync(command: list[str], what: str, accepted: tuple[int, ...] = ()) -> Non
 
 def _target(place: str, experiment: str) -> str:
     if not place or place.endswith(":"):
-        raise UsageError(f"{place!r} is no place", f"explicitlm cluster push {experiment} HOST:DIR")
+        raise UsageError(f"{place!r} is not a place", f"explicitlm cluster push {experiment} HOST:DIR")
     return f"{place.rstrip('/')}/{experiment}"
 
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
+from explicitlm.lm.tracking.swanlab import sdk
 from explicitlm.records import tracking
-from explicitlm.tracking import sdk
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
+
 SYNC_SECONDS = 300.0
 CONFIRM_SECONDS = 60.0
 REDIRECTING = ("SWANLAB_RUN_ID", "SWANLAB_PROJ_NAME")  # `swanlab sync` obeys them silently
@@ -26,7 +27,7 @@ CURVES = ("train.csv", "val.csv")
 STATES: dict[str, sdk.State] = {"done": "success", "interrupted": "aborted"}
 
 
-def upload(main: Path, experiment: str, say: Say, seconds: float = SYNC_SECONDS) -> bool:
+def upload(main: Path, experiment: str, seconds: float = SYNC_SECONDS) -> bool:
     """Uploads one experiment's SwanLab run, if it has one that is not known to be there.
 
     Never fails: what is not confirmed stays planned, and can be tried again at any time.
@@ -49,10 +50,10 @@ def upload(main: Path, experiment: str, say: Say, seconds: float = SYNC_SECONDS)
             _sync(folder, tracker["id"], tracker["project"], workspace, seconds)
         _confirm(run_dir, f"{workspace}/{tracker['project']}/{tracker['id']}")
     except sdk.UnavailableError as reason:
-        say(f"SwanLab: not uploaded, {reason}; later: explicitlm cluster post {experiment} --sync-only")
+        logger.info(f"SwanLab: not uploaded, {reason}; later: explicitlm cluster post {experiment} --sync-only")
         return False
     tracking.save(main, experiment, {**tracker, "workspace": workspace, "url": url, "status": "synced"})
-    say(f"SwanLab: {url} holds the whole run")
+    logger.info(f"SwanLab: {url} holds the whole run")
     return True
 
 
@@ -66,7 +67,19 @@ def _folders(run_dir: Path) -> list[Path]:
 
 
 def _sync(folder: Path, identifier: str, project: str, workspace: str, seconds: float) -> None:
-    command = [sys.executable, "-m", "swanlab", "sync", str(folder), "--id", identifier, "-p", project, "-w", workspace]
+    command = [
+        sys.executable,
+        "-m",
+        "swanlab",
+        "sync",
+        str(folder),
+        "--id",
+        identifier,
+        "-p",
+        workspace,
+        "-w",
+        workspace,
+    ]
     environment = {key: value for key, value in os.environ.items() if key not in REDIRECTING}
     environment |= {"COLUMNS": "1000", "SWANLAB_INTERACTIVE": "0"}
     try:

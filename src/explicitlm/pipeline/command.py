@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from explicitlm.config import TrainConfig
+from explicitlm.lm.config import TrainConfig
 
 
 def training_arguments(config: TrainConfig) -> list[str]:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import psutil
 
-from explicitlm.errors import UsageError
-from explicitlm.files import sha256
-from explicitlm.project import DATASETS, Project
-from explicitlm.records.handover import CodeVersion
-from explicitlm.vcs.git import Repository
+from explicitlm.common import layout
+from explicitlm.common.errors import UsageError
+from explicitlm.common.files import sha256
+from explicitlm.datasets.table import DATASETS
+from explicitlm.records.manifest import CodeVersion
+from explicitlm.vcs.workspace import Workspace
 
 # Not code: inputs and outputs that have versions of their own.
 NOT_CODE = ("data", "checkpoints", "experiments", "logs", "params.yaml", "dvc.lock")
@@ -22,40 +23,35 @@ RESERVED = {"run", "HEAD", *(dataset.folder for dataset in DATASETS)}
 ID_FORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-def now() -> str:
-    """UTC time in ISO 8601, to the second, as in the guide's example."""
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def generated_id() -> str:
     """An id for a run that was given none."""
     return datetime.now(timezone.utc).strftime("exp_%Y%m%d_%H%M%S_") + os.urandom(2).hex()
 
 
-def check_id(experiment: str, main: Path) -> None:
-    """Checks that an id can name a new experiment of this project.
+def check_id(experiment: str, workspace: Workspace) -> None:
+    """Checks that an id can name a new experiment of this workspace.
 
     Raises:
-        UsageError: its form is no name for a tag and files, or it is used: by a record, a tag, or an experiment.
+        UsageError: its form is not a name for a tag and files, or it is used: by a record, a tag, or an experiment.
     """
-    repository = Repository(main)
-    if not ID_FORM.fullmatch(experiment) or experiment in RESERVED or not repository.valid_name(experiment):
+    git, main = workspace.git, workspace.main
+    if not ID_FORM.fullmatch(experiment) or experiment in RESERVED or not git.valid_name(experiment):
         raise UsageError(
             f"{experiment!r} cannot be an experiment id "
             f"(letters, digits, '.', '_', '-'; not {', '.join(sorted(RESERVED))})",
             "choose another id, such as exp_003",
         )
     choose = "choose another id (dvc exp run -n ...; the used ones: ls experiments/records, git tag, dvc exp list -A)"
-    record = f"experiments/records/{experiment}.json"
-    if (main / record).exists() or repository.read("HEAD", record) is not None:
+    record = layout.record(experiment)
+    if (main / record).exists() or git.read("HEAD", record) is not None:
         raise UsageError(f"{experiment} is used: {record} exists", choose)
-    if repository.tag_commit(experiment):
+    if git.tag_commit(experiment):
         raise UsageError(f"{experiment} is used: there is a git tag of that name", choose)
-    away = main / ".explicitlm/cluster" / experiment
+    away = main / layout.cluster_tree(experiment)
     if away.exists() and away.resolve() != Path.cwd():
         raise UsageError(f"{experiment} is used: it is prepared for the cluster ({away})",
                          f"{choose}; or drop it: git worktree remove --force {away}")  # fmt: skip
-    if commits := repository.experiments().get(experiment):
+    if commits := git.experiments().get(experiment):
         raise UsageError(f"{experiment} is used by the DVC experiment {commits[0][:8]}",
                          f"{choose}; or drop it: dvc exp remove {experiment}")  # fmt: skip
 
@@ -86,9 +82,9 @@ def _told(words: list[str]) -> str:
     return ""
 
 
-def code_version(project: Project) -> CodeVersion:
+def code_version(workspace: Workspace) -> CodeVersion:
     """The code of the tree: its commit, what differs from it, and a digest of every file that train declares."""
-    tree, main = Repository(project.tree), Repository(project.main)
+    tree, main = workspace.workdir_git, workspace.git
     changed = tree.changed(NOT_CODE)
     untracked = [name for name in main.untracked(NOT_CODE) if Path(name).suffix in (".py", ".yaml", ".toml", ".sh")]
     return CodeVersion(
@@ -97,18 +93,18 @@ def code_version(project: Project) -> CodeVersion:
         changed=changed,
         diff_sha256=tree.diff_digest(NOT_CODE) if changed else None,
         untracked=untracked,
-        files=code_digests(project),
+        files=code_digests(workspace),
     )
 
 
-def code_digests(project: Project) -> dict[str, str]:
+def code_digests(workspace: Workspace) -> dict[str, str]:
     """sha256 of every file that train declares and that is neither data nor handed on, by project-relative path."""
     found = {}
-    for name in project.train_deps():
+    for name in workspace.pipeline.deps("train"):
         if name.startswith(("data/", "experiments/")):
             continue
-        path = project.tree / name
+        path = workspace.workdir / name
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file() and "__pycache__" not in file.parts:
-                found[str(file.relative_to(project.tree))] = sha256(file.read_bytes())
+                found[str(file.relative_to(workspace.workdir))] = sha256(file.read_bytes())
     return found

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from explicitlm.errors import ConfigError, StorageError, TrainingError, UsageError
+from explicitlm.common import layout
+from explicitlm.common.environment import RESUME
+from explicitlm.common.errors import ConfigError, StorageError, TrainingError, UsageError
+from explicitlm.datasets.resolve import resolve
+from explicitlm.datasets.switch import check_untouched
 from explicitlm.pipeline import identity
-from explicitlm.pipeline.data_versions import resolve
-from explicitlm.pipeline.switch import check_untouched
-from explicitlm.pipeline.sync_data import RESUME
-from explicitlm.project import Params, Project, load_yaml, parse_params
-from explicitlm.records import handover, publish, store
-from explicitlm.records.handover import Manifest
+from explicitlm.pipeline.params import Params, parse_params
+from explicitlm.records import publish, store
+from explicitlm.records.manifest import Manifest, load_sealed
 from explicitlm.records.schema import Record
-from explicitlm.vcs.dvc import Dvc, experiment_run
-from explicitlm.vcs.git import Repository
+from explicitlm.vcs.dvc import experiment_run
+from explicitlm.vcs.workspace import Workspace
+from explicitlm.vcs.yaml_file import load_yaml
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
+
 
 LEAST_FREE = 100_000_000  # bytes, below which even a tiny experiment's cache, log and states do not fit
 
 
-def run(project: Project, experiment: str, description: str | None, assignments: list[str], say: Say) -> Record:
+def run(workspace: Workspace, experiment: str, description: str | None, assignments: list[str]) -> Record:
     """Runs and publishes a new experiment.
 
     Args:
@@ -37,8 +41,8 @@ def run(project: Project, experiment: str, description: str | None, assignments:
         ExplicitLMError: before anything runs, for what can be known then; else what training or publishing said.
     """
     overrides = requested(description, assignments)
-    check(project, experiment, overrides)
-    return _run_and_publish(project, experiment, overrides, {}, say)
+    check(workspace, experiment, overrides)
+    return _run_and_publish(workspace, experiment, overrides, {})
 
 
 def requested(description: str | None, assignments: list[str]) -> dict[str, Any]:
@@ -49,25 +53,25 @@ def requested(description: str | None, assignments: list[str]) -> dict[str, Any]
     return overrides
 
 
-def check(project: Project, experiment: str, overrides: Mapping[str, Any]) -> None:
+def check(workspace: Workspace, experiment: str, overrides: Mapping[str, Any]) -> None:
     """All checks of a new experiment that can be made before it runs.
 
     Raises:
         ExplicitLMError: what would make it fail, with what to do.
     """
-    params = preview(project, overrides)
-    identity.check_id(experiment, project.main)
-    Repository(project.main).check_committable()
-    _check_disk(project)
-    Dvc(project.main)
-    check_untouched(project, resolve(project, params.revisions))
+    params = preview(workspace, overrides)
+    identity.check_id(experiment, workspace)
+    workspace.git.check_committable()
+    _check_disk(workspace)
+    workspace.main_dvc  # noqa: B018 - raises where DVC is not initialised
+    check_untouched(workspace, resolve(workspace, params.revisions))
 
 
-def _check_disk(project: Project) -> None:
+def _check_disk(workspace: Workspace) -> None:
     """Refuses to start on a disk that is read-only or all but full: DVC would leave its locks behind."""
-    if not os.access(project.main, os.W_OK) or os.statvfs(project.main).f_flag & os.ST_RDONLY:
-        raise StorageError(f"Read-only file system: {project.main}", "remount it, or work in a clone elsewhere")
-    free = shutil.disk_usage(project.main).free
+    if not os.access(workspace.main, os.W_OK) or os.statvfs(workspace.main).f_flag & os.ST_RDONLY:
+        raise StorageError(f"Read-only file system: {workspace.main}", "remount it, or work in a clone elsewhere")
+    free = shutil.disk_usage(workspace.main).free
     if free < LEAST_FREE:
         raise StorageError(
             f"No space left on device: {free / 1e6:.0f} MB free, a run needs {LEAST_FREE / 1e6:.0f} MB and its data",
@@ -75,23 +79,23 @@ def _check_disk(project: Project) -> None:
         )
 
 
-def resume(project: Project, experiment: str, say: Say) -> Record:
+def resume(workspace: Workspace, experiment: str) -> Record:
     """Continues an interrupted or failed run from its last good state, with the parameters it was started with.
 
     Raises:
         UsageError: there is nothing to continue.
     """
-    left = project.run_dir(experiment)
-    manifest = handover.load(left / "manifest.json", Manifest, f"explicitlm run {experiment} starts a new one")
-    record = project.main / store.path_of(experiment)
-    if record.exists() and store.load(project.main, experiment).status == "finished":
+    left = workspace.run_dir(experiment)
+    manifest = load_sealed(left / "manifest.json", Manifest, f"explicitlm run {experiment} starts a new one")
+    record = workspace.main / layout.record(experiment)
+    if record.exists() and store.load(workspace.main, experiment).status == "finished":
         raise UsageError(f"{experiment} is finished", f"explicitlm publish {experiment}")
-    if not any((left / "states").glob("step-*")):
+    if not workspace.has_states(experiment):
         raise UsageError(f"{experiment} left no state to continue from", "explicitlm run with a new id")
     overrides: dict[str, Any] = {**manifest.hyperparameters.model_dump(), "description": manifest.description}
     for param, version in manifest.data.items():
         overrides[f"data.{param}"] = version.revision if version else ""
-    return _run_and_publish(project, experiment, overrides, {RESUME: "1"}, say)
+    return _run_and_publish(workspace, experiment, overrides, {RESUME: "1"})
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
@@ -105,18 +109,18 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
         key, equals, text = assignment.partition("=")
         if not equals or not re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z_]+)?", key):
             raise ConfigError(f"{assignment!r} is not key=value", "explicitlm run exp_003 epochs=10 learning_rate=1e-4")
-        is_text = key == "description" or key.startswith("data.")  # a commit such as 12e4567 is no number
+        is_text = key == "description" or key.startswith("data.")  # a commit such as 12e4567 is not a number
         values[key] = text if is_text else load_yaml(f"value: {text}" if text else "value: ''", key)["value"]
     return values
 
 
-def preview(project: Project, overrides: Mapping[str, Any]) -> Params:
+def preview(workspace: Workspace, overrides: Mapping[str, Any]) -> Params:
     """The parameters as they will be.
 
     Raises:
         ConfigError: unknown key, wrong type, out of range.
     """
-    values = load_yaml((project.tree / "params.yaml").read_text(encoding="utf-8"), "params.yaml")
+    values = load_yaml((workspace.workdir / layout.PARAMS).read_text(encoding="utf-8"), layout.PARAMS)
     for key, value in overrides.items():
         head, _, tail = key.partition(".")
         if head not in values or (tail and tail not in values[head]) or (not tail and isinstance(values[head], dict)):
@@ -147,28 +151,28 @@ def hydra(value: Any) -> str:
 
 
 def _run_and_publish(
-    project: Project, experiment: str, overrides: Mapping[str, Any], environment: dict[str, str], say: Say
+    workspace: Workspace, experiment: str, overrides: Mapping[str, Any], environment: dict[str, str]
 ) -> Record:
     pairs = [f"{key}={hydra(value)}" for key, value in overrides.items()]
     # Ctrl-C reaches DVC and the training on the same terminal; this process waits for their orderly end.
     earlier = signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        code = experiment_run(project.main, experiment, pairs, environment)
+        code = experiment_run(workspace.main, experiment, pairs, environment)
     finally:
         signal.signal(signal.SIGINT, earlier)
     if code:
-        raise _ended(project, experiment)
-    return publish.publish(project.main, experiment, say)
+        raise _ended(workspace, experiment)
+    return publish.publish(workspace, experiment)
 
 
-def _ended(project: Project, experiment: str) -> TrainingError:
-    path = project.main / store.path_of(experiment)
+def _ended(workspace: Workspace, experiment: str) -> TrainingError:
+    path = workspace.main / layout.record(experiment)
     if not path.exists():
         return TrainingError(f"{experiment} did not start (DVC's message is above)", "explicitlm doctor")
-    record = store.load(project.main, experiment)
-    has_states = any((project.run_dir(experiment) / "states").glob("step-*"))
+    record = store.load(workspace.main, experiment)
+    has_states = workspace.has_states(experiment)
     proceed = f"explicitlm run {experiment} --resume; or " if has_states else ""
     return TrainingError(
-        f"{experiment} {record.status} (log: logs/{experiment}.log, record: {store.path_of(experiment)})",
+        f"{experiment} {record.status} (log: logs/{experiment}.log, record: {layout.record(experiment)})",
         f"{proceed}explicitlm publish {experiment} keeps the record",
     )

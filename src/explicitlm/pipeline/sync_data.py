@@ -6,93 +6,98 @@ the manifest (times and names: nothing depends on it) and data.json (content has
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import Any
 
-from explicitlm.errors import ConfigError, UsageError, run_reporting
-from explicitlm.files import write_json
+from explicitlm.common import layout, logs
+from explicitlm.common.clock import now
+from explicitlm.common.environment import DVC_EXP_NAME, RESUME
+from explicitlm.common.errors import ConfigError, UsageError, run_reporting
+from explicitlm.common.files import write_json
+from explicitlm.datasets.resolve import resolve
+from explicitlm.datasets.switch import bring, check_untouched
 from explicitlm.pipeline import identity
 from explicitlm.pipeline.command import training_command
-from explicitlm.pipeline.data_versions import resolve
-from explicitlm.pipeline.switch import bring, check_untouched
-from explicitlm.project import Params, Project, load_yaml
-from explicitlm.records import handover
-from explicitlm.records.handover import Manifest
-from explicitlm.vcs.git import Repository
+from explicitlm.pipeline.params import Params, read_params
+from explicitlm.records.manifest import Manifest, load_sealed, save_sealed
+from explicitlm.vcs.workspace import Workspace
+from explicitlm.vcs.yaml_file import load_yaml
 
-RESUME = "EXPLICITLM_RESUME"  # set by `explicitlm run --resume`: the id is that of an interrupted run
+logger = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """Runs the stage for the tree in the current directory."""
-    project = Project.of_stage()
-    params = _params(project)
-    previous = _previous(project)
+    """Runs the stage for the workdir in the current directory."""
+    logs.set_up("[sync_data] ")
+    workspace = Workspace.of_stage()
+    params = _params(workspace)
+    previous = _previous(workspace)
     resumed = bool(os.environ.get(RESUME))
-    experiment = settle_id(project, previous, resumed)
-    say(f"experiment {experiment}: {params.description.splitlines()[0] if params.description else '(no description)'}")
-    wanted = resolve(project, params.revisions, _pins(previous))
-    bring(project, wanted, check_untouched(project, wanted), say)
+    experiment = settle_id(workspace, previous, resumed)
+    logger.info(
+        f"experiment {experiment}: {params.description.splitlines()[0] if params.description else '(no description)'}"
+    )
+    plans = resolve(workspace, params.revisions, _pins(previous))
+    bring(workspace, plans, check_untouched(workspace, plans))
     manifest = Manifest(
         id=experiment,
         description=params.description,
-        created_at=identity.now(),
+        created_at=now(),
         started_by=identity.started_by(),
         command=training_command(params.train),
-        code=identity.code_version(project),
-        data={item.dataset.param: item.version for item in wanted},
+        code=identity.code_version(workspace),
+        data={item.dataset.param: item.version for item in plans},
         hyperparameters=params.train,
-        changed_params=changed_params(project, params),
+        changed_params=changed_params(workspace, params),
         resumed=resumed,
     )
     _warn(manifest)
-    handover.save(project.manifest, manifest)
+    save_sealed(workspace.workdir / layout.MANIFEST, manifest)
     # The run's own folder keeps a copy: it survives an isolated tree, and tells later what an interrupted run was.
-    handover.save(project.run_dir(experiment) / "manifest.json", manifest)
-    write_json(project.data_versions, {item.dataset.folder: item.target.md5 for item in wanted if item.target})
+    save_sealed(workspace.run_dir(experiment) / "manifest.json", manifest)
+    write_json(
+        workspace.workdir / layout.DATA_VERSIONS,
+        {item.dataset.folder: item.target.md5 for item in plans if item.target},
+    )
     return 0
 
 
-def _params(project: Project) -> Params:
+def _params(workspace: Workspace) -> Params:
     """The parameters; an error names the way back as well, since DVC leaves the values of -S in the workspace."""
     try:
-        return project.params()
+        return read_params(workspace)
     except ConfigError as error:
-        if project.isolated:
+        if workspace.isolated:
             raise
         raise ConfigError(error.cause, "git checkout -- params.yaml (DVC left it there), then a correct -S") from None
 
 
-def say(line: str) -> None:
-    """One plain line of progress."""
-    print(f"[sync_data] {line}", flush=True)
-
-
-def settle_id(project: Project, previous: Manifest | None, resumed: bool) -> str:
+def settle_id(workspace: Workspace, previous: Manifest | None, resumed: bool) -> str:
     """The id: DVC's name of the experiment, else that of an unrecorded manifest here, else a generated one.
 
     Raises:
         UsageError: the id is used.
     """
-    named = os.environ.get("DVC_EXP_NAME")
+    named = os.environ.get(DVC_EXP_NAME)
     if named and resumed:
         return named
     if named:
-        identity.check_id(named, project.main)
+        identity.check_id(named, workspace)
         return named
     if previous is not None:
         try:  # prepared but not recorded, as between two phases on a cluster: the same experiment goes on
-            identity.check_id(previous.id, project.main)
+            identity.check_id(previous.id, workspace)
             return previous.id
         except UsageError:
             pass
     return identity.generated_id()
 
 
-def changed_params(project: Project, params: Params) -> dict[str, tuple[Any, Any]]:
+def changed_params(workspace: Workspace, params: Params) -> dict[str, tuple[Any, Any]]:
     """Parameters whose value is not that of HEAD's params.yaml, as (HEAD's, ours); without the description."""
-    text = Repository(project.tree).read("HEAD", "params.yaml")
+    text = workspace.workdir_git.read("HEAD", "params.yaml")
     before = load_yaml(text, "HEAD:params.yaml") if text else {}
     ours: dict[str, Any] = {
         **params.train.model_dump(),
@@ -103,9 +108,9 @@ def changed_params(project: Project, params: Params) -> dict[str, tuple[Any, Any
     return {key: (before.get(key), value) for key, value in ours.items() if before.get(key) != value}
 
 
-def _previous(project: Project) -> Manifest | None:
+def _previous(workspace: Workspace) -> Manifest | None:
     try:
-        return handover.load(project.manifest, Manifest, "")
+        return load_sealed(workspace.workdir / layout.MANIFEST, Manifest, "")
     except UsageError:
         return None  # none yet, or of another version of this project: it only spares work
 
@@ -118,14 +123,14 @@ def _pins(previous: Manifest | None) -> dict[str, str]:
 def _warn(manifest: Manifest) -> None:
     code = manifest.code
     for key, (before, ours) in manifest.changed_params.items():
-        say(f"parameter {key}: {ours!r} (HEAD has {before!r})")
+        logger.info(f"parameter {key}: {ours!r} (HEAD has {before!r})")
     if code.dirty:
-        say(f"WARNING: uncommitted code, kept in the experiment's commit: {', '.join(code.changed)}")
+        logger.warning(f"uncommitted code, kept in the experiment's commit: {', '.join(code.changed)}")
     if code.untracked:
-        say(f"WARNING: untracked files, in no commit (git add what the training uses): {', '.join(code.untracked)}")
+        logger.warning(f"untracked files, in no commit (git add what the training uses): {', '.join(code.untracked)}")
     for param, version in manifest.data.items():
         if version and version.uncommitted:
-            say(f"WARNING: {param} is an uncommitted version ({version.md5[:8]}), kept in the experiment's commit")
+            logger.warning(f"{param} is an uncommitted version ({version.md5[:8]}), kept in the experiment's commit")
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
-from explicitlm.project import DATASETS
-from explicitlm.records import reproduce
-from explicitlm.records.handover import Manifest, Result
+from explicitlm.common import layout
+from explicitlm.datasets.table import DATASETS
+from explicitlm.records import reproduction
+from explicitlm.records.manifest import Manifest, Result
 from explicitlm.records.schema import (
     Code,
     DataCommits,
@@ -20,6 +22,8 @@ from explicitlm.records.schema import (
     Timing,
     Versions,
 )
+
+logger = logging.getLogger(__name__)
 
 
 def finished(
@@ -68,7 +72,7 @@ def _record(
             code_commit=manifest.code.commit,
             code_commit_short=manifest.code.commit[:8],
             data=DataCommits(**{dataset.record_key: _commit(manifest, dataset.param) for dataset in DATASETS}),
-            checkpoint_dvc=f"checkpoints/{identifier}.dvc" if checkpoint_md5 else None,
+            checkpoint_dvc=layout.weights_pointer(identifier) if checkpoint_md5 else None,
             checkpoint_hash=checkpoint_md5,
             checkpoint_hash_short=checkpoint_md5[:8] if checkpoint_md5 else None,
             experiment_commit=tagged,
@@ -77,14 +81,14 @@ def _record(
         hyperparameters=manifest.hyperparameters,
         results=Results(
             swanlab_url=tracker.get("url"),
-            checkpoint_dir=f"checkpoints/{identifier}/" if checkpoint_md5 else None,
+            checkpoint_dir=f"{layout.weights(identifier)}/" if checkpoint_md5 else None,
             swanlab_status=tracker.get("status", "none"),
             swanlab_id=tracker.get("id"),
             metrics=metrics,
             weights_from=result.experiment if result and checkpoint_md5 else None,
         ),
         environment=Environment(**(result.environment if result else {})),
-        reproduction=reproduce.commands(manifest, weights=checkpoint_md5 is not None),
+        reproduction=reproduction.commands(manifest, weights=checkpoint_md5 is not None),
         status=result.status if result else "interrupted",
         failure=_failure(result),
         seed=manifest.hyperparameters.seed,

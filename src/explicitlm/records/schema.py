@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from explicitlm.config import TrainConfig
+from explicitlm.lm.config import TrainConfig
 
 
 class Part(BaseModel):

@@ -6,28 +6,21 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from explicitlm.config import explain
-from explicitlm.errors import UsageError
-from explicitlm.files import write_json, write_text
+from explicitlm.common import layout
+from explicitlm.common.errors import UsageError
+from explicitlm.common.files import write_json, write_text
+from explicitlm.lm.config import explain
 from explicitlm.records.schema import Record
-
-FOLDER = "experiments/records"
-INDEX = f"{FOLDER}/INDEX.md"
-
-
-def path_of(experiment: str) -> str:
-    """Project-relative path of a record."""
-    return f"{FOLDER}/{experiment}.json"
 
 
 def ids(root: Path) -> list[str]:
     """Ids of all experiments that have a record in a checkout."""
-    return sorted(path.stem for path in (root / FOLDER).glob("*.json"))
+    return sorted(path.stem for path in (root / layout.RECORDS).glob("*.json"))
 
 
 def save(root: Path, record: Record) -> Path:
     """Writes a record atomically, keys in the schema's order."""
-    path = root / path_of(record.experiment.id)
+    path = root / layout.record(record.experiment.id)
     write_json(path, record.model_dump(mode="json"))
     return path
 
@@ -41,7 +34,7 @@ def parse(text: str, source: str) -> Record:
     try:
         return Record.model_validate_json(text)
     except ValidationError as error:
-        raise UsageError(f"{source} is no valid record: {explain(error)}", f"git checkout -- {source}") from None
+        raise UsageError(f"{source} is not a valid record: {explain(error)}", f"git checkout -- {source}") from None
 
 
 def load(root: Path, experiment: str) -> Record:
@@ -50,11 +43,11 @@ def load(root: Path, experiment: str) -> Record:
     Raises:
         UsageError: there is none, or it is broken.
     """
-    path = root / path_of(experiment)
+    path = root / layout.record(experiment)
     try:
-        return parse(path.read_text(encoding="utf-8"), path_of(experiment))
+        return parse(path.read_text(encoding="utf-8"), layout.record(experiment))
     except FileNotFoundError:
-        raise UsageError(f"{experiment} has no record", f"ls {FOLDER}") from None
+        raise UsageError(f"{experiment} has no record", f"ls {layout.RECORDS}") from None
 
 
 def write_index(root: Path) -> None:
@@ -62,7 +55,7 @@ def write_index(root: Path) -> None:
     records = sorted(
         (
             parse(path.read_text(encoding="utf-8"), str(path.relative_to(root)))
-            for path in (root / FOLDER).glob("*.json")
+            for path in (root / layout.RECORDS).glob("*.json")
         ),
         key=lambda record: (record.experiment.timestamp, record.experiment.id),
     )
@@ -86,7 +79,7 @@ def write_index(root: Path) -> None:
             record.versions.checkpoint_hash_short or "",
         )
         lines.append(f"| {' | '.join(cells)} |")
-    write_text(root / INDEX, "\n".join([*lines, ""]))
+    write_text(root / layout.INDEX, "\n".join([*lines, ""]))
 
 
 def _cell(text: str) -> str:

@@ -9,13 +9,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from explicitlm.files import write_json
+from explicitlm.common import layout
+from explicitlm.common.files import write_json
 from explicitlm.records.schema import Record
 
 
 def path_of(main: Path, experiment: str) -> Path:
     """The file in a checkout."""
-    return main / ".explicitlm/runs" / experiment / "tracker.json"
+    return main / layout.run_dir(experiment) / "tracker.json"
 
 
 def load(main: Path, experiment: str) -> dict[str, Any]:

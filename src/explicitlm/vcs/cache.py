@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from explicitlm.files import write_json
+from explicitlm.common.files import write_json
 from explicitlm.vcs.pointer import Pointer
 
 MANY = 2000  # objects

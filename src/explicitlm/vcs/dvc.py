@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from explicitlm.errors import StorageError, UsageError
+from explicitlm.common.errors import StorageError, UsageError
 
 WATCH_S = 5  # between two looks at a running transfer
 NOT_INITIALISED = UsageError("DVC is not initialised here (no .dvc folder)", "clone the project with git clone")
@@ -29,7 +29,7 @@ class Dvc:
     """DVC in one folder.
 
     Args:
-        root: the folder of the DVC project.
+        root: the folder of the DVC workspace.
         site_cache: a folder for DVC's index instead of the shared one, for projects that live for seconds.
     """
 
@@ -112,6 +112,33 @@ class Dvc:
         report = json.loads(self._run("data", "status", "--json", *arguments) or "{}")
         kinds: dict[str, list[str]] = report.get("uncommitted", {})
         return {kind: paths for kind, paths in kinds.items() if paths}
+
+    def repro_stage(self, stage: str, main: Path, experiment: str) -> bool:
+        """Runs one stage here for an experiment, as `dvc exp run` would, shown on the terminal; whether it ended well.
+
+        Args:
+            main: the main checkout, of which the stage learns as in DVC's own isolated runs.
+        """
+        return self._show(main, {"DVC_EXP_NAME": experiment}, "repro", "--quiet", "--single-item", stage) == 0
+
+    def commit_stage(self, stage: str, main: Path) -> None:
+        """Takes what a stage left here into the cache and into dvc.lock, without running it.
+
+        Raises:
+            StorageError: the cache cannot take it.
+        """
+        if self._show(main, {}, "commit", "--quiet", "--force", stage):
+            raise StorageError(
+                f"dvc commit {stage} failed in {self.root} (DVC's message is above)",
+                "free space there, then the same command",
+            )
+
+    def _show(self, main: Path, more: dict[str, str], *arguments: str) -> int:
+        # DVC keeps a DVC_ROOT that is set.
+        environment = self._environment | {"DVC_ROOT": str(main)} | more
+        return subprocess.call(
+            [sys.executable, "-m", "dvc", *arguments], cwd=self.root, env=environment, stdin=subprocess.DEVNULL
+        )
 
     def workspace_row(self) -> dict[str, Any]:
         """What `dvc exp show` says of the workspace: params, metrics, hashes of deps and outs."""

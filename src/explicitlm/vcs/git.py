@@ -11,11 +11,11 @@ from pathlib import Path
 from git import Git as GitCommand
 from git.exc import GitCommandError, GitCommandNotFound, NoSuchPathError
 
-from explicitlm.errors import DataError, ExplicitLMError, UsageError
-from explicitlm.files import sha256
+from explicitlm.common.errors import DataError, ExplicitLMError, UsageError
+from explicitlm.common.files import sha256
 
 
-class Repository:
+class Git:
     """The git repository that holds a folder.
 
     Raises:
@@ -191,8 +191,8 @@ def _next_after(said: str) -> str:
     return "git status"
 
 
-def revision_error(name: str, revision: str, repository: Repository) -> ExplicitLMError:
+def revision_error(name: str, revision: str, repository: Git) -> ExplicitLMError:
     """The error for a revision that git does not know."""
     cut = " (this clone is shallow: older commits are not in it)" if repository.is_shallow() else ""
     hint = "git fetch --unshallow --tags" if cut else f"git fetch --tags, or choose one of: git log --oneline -- {name}"
-    return DataError(f"{revision!r} is no revision that git knows{cut}", hint)
+    return DataError(f"{revision!r} is not a revision that git knows{cut}", hint)

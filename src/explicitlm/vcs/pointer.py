@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from explicitlm.errors import ConfigError, DataError
-from explicitlm.project import load_yaml
+from explicitlm.common.errors import ConfigError, DataError
+from explicitlm.vcs.yaml_file import load_yaml
 
 
 @dataclass(frozen=True)

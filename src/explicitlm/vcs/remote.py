@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from configobj import ConfigObj
 
-from explicitlm.errors import UsageError
-from explicitlm.files import write_text
+from explicitlm.common.errors import UsageError
+from explicitlm.common.files import write_text
 
 MINIO = "minio"
 CONNECT_S = 5  # waiting for a connection
@@ -91,10 +91,10 @@ def choose_s3(main: Path, endpoint: str, bucket: str, access_key: str | None, se
     """
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.username:
-        raise UsageError(f"{endpoint!r} is no endpoint: it is http://HOST:PORT, without bucket or credentials",
+        raise UsageError(f"{endpoint!r} is not an endpoint: it is http://HOST:PORT, without bucket or credentials",
                          "explicitlm remote minio --endpoint http://HOST:PORT --bucket dvc-storage")  # fmt: skip
     if not BUCKET_FORM.fullmatch(bucket):
-        raise UsageError(f"{bucket!r} is no bucket name (lower case letters, digits, '-', '.')",
+        raise UsageError(f"{bucket!r} is not a bucket name (lower case letters, digits, '-', '.')",
                          "explicitlm remote minio --endpoint http://HOST:PORT --bucket dvc-storage")  # fmt: skip
     with _local_config(main) as config:
         section = config.setdefault(f'remote "{MINIO}"', {})

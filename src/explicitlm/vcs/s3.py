@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 
-from explicitlm.errors import StorageError
+from explicitlm.common.errors import StorageError
 from explicitlm.vcs.remote import CONNECT_S, Remote
 
 ASK_S = 10  # waiting for an answer

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from explicitlm.vcs.git import Repository
+from explicitlm.vcs.git import Git
 
 
 def add(main: Path, folder: Path) -> None:
@@ -36,7 +36,7 @@ def remove(main: Path, folder: Path) -> None:
     _Main(main).remove_worktree(folder)
 
 
-class _Main(Repository):
+class _Main(Git):
     def add_worktree(self, folder: Path) -> None:
         self._write("worktree", "prune")  # of folders that were removed by hand
         self._write("worktree", "add", "--quiet", "--detach", str(folder), "HEAD")
@@ -45,7 +45,7 @@ class _Main(Repository):
         self._write("worktree", "remove", "--force", str(folder))
 
 
-class Worktree(Repository):
+class Worktree(Git):
     """The repository as seen from such a worktree."""
 
     def tracked(self) -> list[str]:

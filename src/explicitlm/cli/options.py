@@ -1,0 +1,24 @@
+"""What the verbs share: common options, and printing what a person or a machine reads."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from explicitlm.common.files import to_json
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Message = Annotated[str | None, typer.Option("-m", "--message", help="Description of the experiment.")]
+NewId = Annotated[str, typer.Argument(metavar="ID", help="Id of the new experiment, unique in the project.")]
+Assignments = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Parameters over params.yaml.")]
+
+
+def show(line: str) -> None:
+    """One line on standard output."""
+    print(line, flush=True)
+
+
+def show_json(value: Any) -> None:
+    """One JSON object on standard output."""
+    print(to_json(value), end="", flush=True)

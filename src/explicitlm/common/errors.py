@@ -1,0 +1,92 @@
+"""One exception tree: what went wrong, the command to run next, and the exit code.
+
+Every error a user can cause is raised as one of these and printed without a traceback
+(see `explicitlm.common.errors.report`). A traceback therefore always means a bug of ours.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+
+class ExplicitLMError(Exception):
+    """A failure with a cause that the user can act on.
+
+    Args:
+        cause: one or more sentences: what is wrong, with the names and values involved.
+        hint: the command to run next, or what to change.
+    """
+
+    exit_code = 1
+
+    def __init__(self, cause: str, hint: str = "") -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.hint = hint
+
+
+class ConfigError(ExplicitLMError):
+    """A hyperparameter is unknown, of the wrong type or out of range."""
+
+    exit_code = 2
+
+
+class UsageError(ExplicitLMError):
+    """The request contradicts the state of the project: an id in use, not a git repository."""
+
+    exit_code = 2
+
+
+class DataError(ExplicitLMError):
+    """Data is missing, broken, of an unknown version, or would be overwritten."""
+
+    exit_code = 3
+
+
+class StorageError(ExplicitLMError):
+    """The remote or the local disk could not take or give the bytes."""
+
+    exit_code = 4
+
+
+class TrainingError(ExplicitLMError):
+    """Training ended without a checkpoint."""
+
+    exit_code = 5
+
+
+INTERRUPTED = 130  # the shell's code for a command ended by Ctrl-C
+
+
+def report(error: ExplicitLMError) -> None:
+    """Prints the cause and the next command on stderr, in one place and one form."""
+    print(f"error: {error.cause}", file=sys.stderr)
+    if error.hint:
+        print(f"  next: {error.hint}", file=sys.stderr)
+
+
+def run_reporting(body: Callable[[], int | None]) -> int:
+    """Runs a command's body and turns its failure into a message and an exit code.
+
+    `EXPLICITLM_DEBUG=1` lets the traceback through, for those who work on the project itself.
+    """
+    try:
+        return body() or 0
+    except ExplicitLMError as error:
+        if os.environ.get("EXPLICITLM_DEBUG"):
+            raise
+        report(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except OSError as error:  # a full or read-only disk, a path without permission
+        if os.environ.get("EXPLICITLM_DEBUG"):
+            raise
+        place = f" ({error.filename})" if error.filename else ""
+        report(
+            StorageError(f"{error.strerror or error}{place}", "free space or permissions there, then the same command")
+        )
+        return StorageError.exit_code

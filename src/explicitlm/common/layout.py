@@ -1,0 +1,68 @@
+"""Every path of the project that is ours, relative to its root, in one place.
+
+Two roots exist (see `explicitlm.vcs.workspace.Workspace`); a path here is the same in both.
+"""
+
+from __future__ import annotations
+
+# What git tracks at the top
+PIPELINE = "dvc.yaml"
+PIPELINE_LOCK = "dvc.lock"
+PARAMS = "params.yaml"
+TRAINING_SCRIPT = "1_pretrain.py"
+REQUIREMENTS = "requirements.lock"
+
+# What the stages hand on
+RUN = "experiments/run"
+MANIFEST = f"{RUN}/manifest.json"  # sealed by sync_data, before the training
+DATA_VERSIONS = f"{RUN}/data.json"  # content hashes of the datasets in use: what train depends on
+RESULT = f"{RUN}/result.json"  # written by train, after the training
+METRICS = f"{RUN}/metrics.json"
+DIGESTS = f"{RUN}/digests.csv"
+CHECKPOINT = "checkpoints/run"  # train's own out: the weights of the run in this workdir
+CHECKPOINT_FILES = ("model.safetensors", "config.json", "tokenizer.json")
+
+# What is kept of each experiment
+RECORDS = "experiments/records"
+INDEX = f"{RECORDS}/INDEX.md"
+
+# What stays on this machine
+LOCAL = ".explicitlm"
+RUNS = f"{LOCAL}/runs"
+CLUSTER = f"{LOCAL}/cluster"
+SENT = f"{LOCAL}/sent.json"  # in a cluster tree: the receipt of what left the login node
+RETURNED = f"{LOCAL}/returned.json"  # and of what the training left
+PUSHED = f"{LOCAL}/pushed"  # where `cluster push` sent it last
+LOGS = "logs"
+REPORTS = ("status.json", "environment.json", "tracker.json", "inputs.json")  # of a training, in its run folder
+STATES = "states"  # resume states, in the run folder
+
+
+def record(experiment: str) -> str:
+    """The record of an experiment."""
+    return f"{RECORDS}/{experiment}.json"
+
+
+def weights(experiment: str) -> str:
+    """The weights of a published experiment, where DVC puts them."""
+    return f"checkpoints/{experiment}"
+
+
+def weights_pointer(experiment: str) -> str:
+    """The .dvc file of an experiment's weights."""
+    return f"checkpoints/{experiment}.dvc"
+
+
+def run_dir(experiment: str) -> str:
+    """What one run keeps on this machine only: resume states, reports, SwanLab's files."""
+    return f"{RUNS}/{experiment}"
+
+
+def log(experiment: str) -> str:
+    """The output of one training."""
+    return f"{LOGS}/{experiment}.log"
+
+
+def cluster_tree(experiment: str) -> str:
+    """The git worktree of an experiment that trains on a cluster."""
+    return f"{CLUSTER}/{experiment}"

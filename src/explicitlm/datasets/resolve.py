@@ -1,0 +1,141 @@
+"""Which version of each dataset a run uses, found out without touching anything.
+
+The rules are those of design.md ("Data revisions"): "" is the current version, anything else a git revision or the id
+of a published experiment; versions are compared by content; what git does not hold is never overwritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from explicitlm.common.errors import DataError
+from explicitlm.datasets.table import DATASETS, Dataset
+from explicitlm.records.manifest import DataVersion
+from explicitlm.vcs.git import revision_error
+from explicitlm.vcs.pointer import Pointer, parse_pointer
+from explicitlm.vcs.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class DatasetPlan:
+    """The version of a dataset that a run uses, and the one its .dvc file names now.
+
+    Attributes:
+        target: the version to use; None removes a leftover of a dataset that HEAD does not have.
+        current: the version that data/X.dvc in the tree names; None where there is none.
+        version: the target, as the manifest holds it.
+    """
+
+    dataset: Dataset
+    target: Pointer | None
+    current: Pointer | None
+    version: DataVersion | None
+
+
+def resolve(
+    workspace: Workspace, revisions: Mapping[str, str], earlier_pins: Mapping[str, str] | None = None
+) -> list[DatasetPlan]:
+    """Finds the version of every dataset.
+
+    Args:
+        project: the project; revisions are looked up in its main checkout, where tags and branches are.
+        revisions: by `Dataset.param`.
+        earlier_pins: hashes that the last run in this tree had pinned, by `Dataset.param`.
+
+    Raises:
+        DataError: unknown revision; no .dvc there; a missing or broken .dvc; a pin over uncommitted data.
+    """
+    finder = _Finder(workspace, earlier_pins or {})
+    return [finder.find(dataset, revisions[dataset.param]) for dataset in DATASETS]
+
+
+class _Finder:
+    def __init__(self, workspace: Workspace, earlier_pins: Mapping[str, str]) -> None:
+        self._workspace = workspace
+        self._git = workspace.git
+        self._head = workspace.workdir_git.head  # in an isolated tree the baseline, a commit main knows too
+        self._pins = earlier_pins
+
+    def find(self, dataset: Dataset, revision: str) -> DatasetPlan:
+        current = self._current(dataset)
+        if revision:
+            return self._pinned(dataset, revision, current)
+        head = self._at(self._head, dataset)
+        if current is None:
+            if head is not None:
+                raise DataError(
+                    f"{dataset.pointer} is missing (HEAD has it)", f"git checkout HEAD -- {dataset.pointer}"
+                )
+            if dataset.required:
+                raise DataError(f"{dataset.pointer} is missing: training needs {dataset.path}",
+                                f"put your files into {dataset.path}, then: dvc add {dataset.path}")  # fmt: skip
+            return DatasetPlan(dataset, None, None, None)
+        if head is not None and head.md5 == current.md5:
+            return self._wanted(dataset, "", self._head, head, current)
+        if self._leftover(dataset, current):
+            if head is None:
+                return DatasetPlan(dataset, None, current, None)
+            return self._wanted(dataset, "", self._head, head, current)
+        uncommitted = DataVersion(revision="", commit=None, md5=current.md5, size=current.size, nfiles=current.nfiles,
+                                  uncommitted=True)  # fmt: skip
+        return DatasetPlan(dataset, current, current, uncommitted)
+
+    def _pinned(self, dataset: Dataset, revision: str, current: Pointer | None) -> DatasetPlan:
+        commit = self._git.resolve(revision)
+        if commit is None:
+            raise revision_error(dataset.pointer, revision, self._git)
+        target = self._at(commit, dataset)
+        if target is None:
+            there = ", ".join(name for name in self._git.names(commit, "data") if name.endswith(".dvc"))
+            raise DataError(
+                f"{dataset.pointer} did not exist at {revision} ({commit[:8]}), which has {there or 'no data'}",
+                f"choose one of: git log --oneline -- {dataset.pointer}",
+            )
+        if current is not None and current.md5 != target.md5 and not self._held(dataset, current):
+            raise DataError(
+                f"data.{dataset.param}={revision} would overwrite {dataset.path}, "
+                f"an uncommitted version ({current.md5[:8]}) that git does not hold",
+                f"git add {dataset.pointer} && git commit -m '{dataset.folder}: new version', then the same command",
+            )
+        return self._wanted(dataset, revision, commit, target, current)
+
+    def _wanted(
+        self, dataset: Dataset, revision: str, at: str, target: Pointer, current: Pointer | None
+    ) -> DatasetPlan:
+        version = DataVersion(
+            revision=revision,
+            commit=self._git.last_change(at, dataset.pointer),
+            md5=target.md5,
+            size=target.size,
+            nfiles=target.nfiles,
+            uncommitted=False,
+        )
+        return DatasetPlan(dataset, target, current, version)
+
+    def _held(self, dataset: Dataset, current: Pointer) -> bool:
+        """Whether git holds the version that the tree's .dvc names, so that switching away loses nothing."""
+        head = self._at(self._head, dataset)
+        return (head is not None and head.md5 == current.md5) or self._leftover(dataset, current)
+
+    def _leftover(self, dataset: Dataset, current: Pointer) -> bool:
+        """Whether a differing .dvc was put there by an earlier pin, not by the user's own `dvc add`.
+
+        A pin on a published experiment may name a version that only its tag holds: the last manifest tells.
+        """
+        if self._pins.get(dataset.param) == current.md5:
+            return True
+        return self._git.holds_version(dataset.pointer, self._workspace.workdir / dataset.pointer)
+
+    def _at(self, commit: str, dataset: Dataset) -> Pointer | None:
+        text = self._git.read(commit, dataset.pointer)
+        return None if text is None else parse_pointer(text, f"{dataset.pointer} at {commit[:8]}")
+
+    def _current(self, dataset: Dataset) -> Pointer | None:
+        path = self._workspace.workdir / dataset.pointer
+        try:
+            return parse_pointer(path.read_text(encoding="utf-8"), dataset.pointer)
+        except FileNotFoundError:
+            return None
+        except UnicodeDecodeError:
+            return parse_pointer("", dataset.pointer)

@@ -1,0 +1,32 @@
+"""What one forward pass hands on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from explicitlm.lm.memory.read import Selection
+
+
+@dataclass(frozen=True)
+class ModelOutput:
+    """Losses are 0-dim tensors on the model's device: reading them is the caller's host sync, not ours.
+
+    logits_BSV: next-token logits; None when targets were given (the loss needs no [B, S, V] tensor).
+    loss: loss_ce + similarity_coef * loss_similarity + diversity_coef * loss_diversity; without targets
+        and in the dense baseline the missing terms are 0.
+    loss_ce: mean cross entropy over the targets that are not padding.
+    loss_similarity: mean over layers and positions of -(cosine of the query and the entry read).
+    loss_diversity: mean over layers and positions of the mean cosine between two candidates.
+    avg_selected_similarity: -loss_similarity, without gradient.
+    selections: one a layer, detached; empty in the dense baseline.
+    """
+
+    logits_BSV: Tensor | None
+    loss: Tensor
+    loss_ce: Tensor
+    loss_similarity: Tensor
+    loss_diversity: Tensor
+    avg_selected_similarity: Tensor
+    selections: tuple[Selection, ...]

@@ -1,0 +1,117 @@
+"""The finished model: weights, configuration, tokenizer. Equal runs write equal bytes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from explicitlm.common.errors import DataError
+from explicitlm.common.files import read_json, to_json
+from explicitlm.lm.config import TrainConfig, parse_train_config
+from explicitlm.lm.data.tokenizer import TextTokenizer
+from explicitlm.lm.model import ExplicitLM
+
+WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
+
+# How a run is watched and saved; none of it changes a weight, so it is not a part of a checkpoint or a state.
+OBSERVATION = frozenset(
+    {
+        *("log_interval", "eval_interval", "save_interval", "digest_interval"),
+        *("use_swanlab", "swanlab_project", "swanlab_workspace", "swanlab_mode"),
+    }
+)
+
+
+class Checkpoint(NamedTuple):
+    """A loaded checkpoint: the model in evaluation mode on the CPU, its tokenizer and its configuration."""
+
+    model: ExplicitLM
+    tokenizer: TextTokenizer
+    config: TrainConfig
+
+
+def weight_settings(config: TrainConfig) -> dict[str, object]:
+    """The hyperparameters that the weights depend on."""
+    return config.model_dump(exclude=set(OBSERVATION))
+
+
+def save(folder: Path, model: ExplicitLM, tokenizer: TextTokenizer) -> None:
+    """Writes a checkpoint folder; readers see the old folder or the new one, never a part.
+
+    Raises:
+        OSError: the disk is full or read-only; an old checkpoint is then untouched.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        temporary.chmod(0o755)  # mkdtemp makes 0700
+        weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+        write_synced(temporary / WEIGHTS, save_tensors(weights))
+        write_synced(temporary / CONFIG, to_json(weight_settings(model.config)).encode())
+        write_synced(temporary / TOKENIZER, tokenizer.serialised.encode())
+        replace_folder(temporary, folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def load(folder: Path | str) -> Checkpoint:
+    """Loads a checkpoint that `save` wrote.
+
+    Raises:
+        DataError: a file is missing or does not fit the others.
+    """
+    folder = Path(folder)
+    for name in (WEIGHTS, CONFIG, TOKENIZER):
+        if not (folder / name).is_file():
+            raise DataError(f"{folder} is not a checkpoint: {name} is missing", f"dvc pull {folder}.dvc")
+    config = parse_train_config(read_json(folder / CONFIG, f"dvc pull {folder}.dvc"), str(folder / CONFIG))
+    tokenizer = TextTokenizer((folder / TOKENIZER).read_text(encoding="utf-8"), str(folder / TOKENIZER))
+    model = ExplicitLM(config, tokenizer.pad_id)
+    try:
+        model.load_state_dict(load_tensors((folder / WEIGHTS).read_bytes()))
+    except Exception as error:  # safetensors and torch raise errors of several kinds
+        raise DataError(f"{folder / WEIGHTS} does not fit {CONFIG} ({error})", f"dvc pull {folder}.dvc") from None
+    return Checkpoint(model.eval(), tokenizer, config)
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Writes a file and waits until the disk has it."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until the disk has a folder's entries."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def replace_folder(new: Path, target: Path) -> None:
+    """Puts folder `new` in the place of `target`; an old one is moved aside first, then removed."""
+    sync_folder(new)
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    new.rename(target)
+    sync_folder(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load_embeddings(model: ExplicitLM, values: torch.Tensor) -> None:
+    """Pretrained token embeddings [V, D] in place of the random ones; the head is tied to them."""
+    with torch.no_grad():
+        model.embedding.weight.copy_(values)

@@ -1,0 +1,273 @@
+"""The training loop: micro-batches, optimizer steps, bank updates, and the moments at which it can be left.
+
+Its whole position is (step, micro): the micro-batches of optimizer step `step` that are done. Everything else
+follows from the data order by arithmetic, or lies in a resume state. Evaluation belongs to the boundary after
+a step; a run that was stopped during one repeats it.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import send_to_device
+
+from explicitlm.common.errors import TrainingError
+from explicitlm.lm.config import TrainConfig
+from explicitlm.lm.data.batches import BatchPlan
+from explicitlm.lm.memory.update import BankUpdater
+from explicitlm.lm.model import ExplicitLM
+from explicitlm.lm.training.determinism import rng_state, set_rng_state
+from explicitlm.lm.training.digest import DigestChain
+from explicitlm.lm.training.evaluate import Evaluator
+from explicitlm.lm.training.group import Group
+from explicitlm.lm.training.meter import Meter
+from explicitlm.lm.training.observers import Observers
+from explicitlm.lm.training.optimizer import build_optimizer, learning_rate
+from explicitlm.lm.training.run_data import RunData
+from explicitlm.lm.training.signals import Interrupted, SignalHandler
+from explicitlm.lm.training.state import StateStore
+
+
+class Trainer:
+    """One run from its first or its resumed micro-batch to its last.
+
+    Args:
+        config: all hyperparameters.
+        run_data: the data, with this run's tokenizer.
+        model: on the CPU, with its bank filled; equal on all processes.
+        accelerator: devices, processes and precision.
+        group: all processes.
+        stop: signals received.
+        states: where resume states go.
+        digests: the chain.
+        observers: metrics files, tracker and display.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        run_data: RunData,
+        model: ExplicitLM,
+        accelerator: Accelerator,
+        group: Group,
+        stop: SignalHandler,
+        states: StateStore,
+        digests: DigestChain,
+        observers: Observers,
+    ) -> None:
+        self._config, self._materials = config, run_data
+        self._accelerator, self._group, self._stop = accelerator, group, stop
+        self._states, self._digests, self._observers = states, digests, observers
+        self._plan = BatchPlan(
+            sequences=len(run_data.train),
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            world_size=group.size,
+            accumulation_steps=config.accumulation_steps,
+            seed=config.seed,
+        )
+        self._wrapped, self._optimizer = accelerator.prepare(model, build_optimizer(model, config))
+        self._model: ExplicitLM = accelerator.unwrap_model(self._wrapped)
+        self._updater = BankUpdater(config, run_data.tokenizer.unreadable_ids(config.vocab_size))
+        self._meter = Meter(accelerator.device)
+        self._evaluator = Evaluator(run_data, config.max_seq_len, group, lambda: bool(stop.signum))
+        self._evaluate_at = self._evaluation_steps()
+        self._step = self._micro = self._tokens = 0
+        self._evaluated = 0  # the step of the last evaluation
+        self._train_loss = math.nan
+        self._window_targets = 0
+        self._val: dict[str, float] = {}
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self._plan.steps
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        return self._step
+
+    def resume(self) -> None:
+        """Goes to the moment of the last good state. Collective.
+
+        Raises:
+            UsageError: there is none for this run.
+        """
+        state = self._states.load()
+        self._model.load_state_dict(state.weights)
+        self._optimizer.load_state_dict(state.optimizer)
+        position, own = state.position, send_to_device(state.own, self._accelerator.device)
+        for parameter, gradient in zip(self._model.parameters(), own["gradients"] or [], strict=False):
+            parameter.grad = gradient
+        self._updater.load_state_dict(own["updater"])
+        self._meter.load_state_dict(own["meter"])
+        self._digests.load_state_dict(position["digests"])
+        self._step, self._micro = position["step"], position["micro"]
+        self._tokens, self._evaluated = position["tokens"], position["evaluated"]
+        self._train_loss = math.nan if position["train_loss"] is None else position["train_loss"]
+        self._window_targets = self._count_targets()
+        set_rng_state(state.own["rng"])
+
+    def run(self) -> dict[str, float | int]:
+        """Trains to the end and returns the final metrics.
+
+        Raises:
+            Interrupted: a signal came; a state has been saved.
+            TrainingError: the loss is no longer a number.
+        """
+        self._observers.start(self._step, self.steps, self._tokens)
+        if not (self._step or self._micro):
+            self._digests.start()
+        self._wrapped.train()
+        if self._group.size > 1 and self._step < self.steps:
+            self._settle_buckets()
+        while True:
+            if self._micro == 0 and self._step in self._evaluate_at and self._evaluated != self._step:
+                self._evaluate()
+            if self._step == self.steps:
+                return self._summary()  # a signal that comes now has nothing left to interrupt
+            self._leave_if_told()
+            self._train_micro_batch()
+            if self._micro == self._plan.micro_batches(self._step):
+                self._train_step()
+
+    def _settle_buckets(self) -> None:
+        """A backward pass for nothing, so that the gradients of every step are added up in the same order.
+
+        After its first backward DDP lays out its buffers anew, in the order in which gradients came, and with three or
+        more processes the layout decides in which order their numbers are added: without this, the first step after a
+        resume would be added up in another order than the same step of an undisturbed run.
+        """
+        parameters = list(self._model.parameters())
+        random, gradients = rng_state(), [parameter.grad for parameter in parameters]
+        noise_B = self._on_device(self._plan.noise_keys(0, 0, self._group.rank))
+        windows = self._materials.train.batch(self._plan.ids(0, 0, self._group.rank))
+        inputs_BS, targets_BS = (self._on_device(ids) for ids in windows)
+        self._accelerator.backward(self._wrapped(inputs_BS, targets_BS, noise_B).loss)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        set_rng_state(random)
+
+    def _evaluation_steps(self) -> set[int]:
+        """Steps after which an evaluation stands: every `eval_interval`, or each epoch's end; always the last."""
+        interval = self._config.eval_interval
+        chosen = range(interval, self.steps, interval) if interval else self._plan.epoch_ends()
+        return {*chosen, self.steps}
+
+    def _train_micro_batch(self) -> None:
+        """Forward and backward; the loss is weighted by this part's share of the whole step's targets.
+
+        Distributed backward averages over processes, hence the factor `group.size`: the step's gradient is
+        that of the mean over all its targets, however they are split over micro-batches and processes.
+        """
+        if self._micro == 0:
+            self._window_targets = self._count_targets()
+        windows, rank = self._materials.train, self._group.rank
+        noise_B = self._on_device(self._plan.noise_keys(self._step, self._micro, rank))
+        sequences = self._plan.ids(self._step, self._micro, rank)
+        inputs_BS, targets_BS = (self._on_device(ids) for ids in windows.batch(sequences))
+        share = windows.targets(sequences) / self._window_targets
+        last = self._micro + 1 == self._plan.micro_batches(self._step)
+        with nullcontext() if last else self._accelerator.no_sync(self._wrapped):
+            output = self._wrapped(inputs_BS, targets_BS, noise_B)
+            self._accelerator.backward(output.loss * (share * self._group.size))
+        self._updater.observe(output)
+        self._meter.add(output, share)
+        self._micro += 1
+
+    def _train_step(self) -> None:
+        """Optimizer step, bank update, and what is due at the boundary after it."""
+        norm = self._accelerator.clip_grad_norm_(self._wrapped.parameters(), self._config.grad_clip)
+        rate = learning_rate(self._step, self.steps, self._config)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        self._updater.apply(self._model)
+        self._meter.end_step(norm, self._group.size)
+        self._digests.saw(self._plan.window_ids(self._step))
+        self._tokens += self._window_targets
+        self._step, self._micro = self._step + 1, 0
+        done = self._step == self.steps
+        if done or self._step % self._config.log_interval == 0:
+            self._log(rate)
+        if done or self._step % self._config.digest_interval == 0:
+            self._digests.link(self._step, self._model.state_dict())
+        if done or self._step % self._config.save_interval == 0:
+            self._save()
+        self._observers.advance(self._step)
+
+    def _log(self, rate: float) -> None:
+        values = self._meter.read(self._group)
+        if not math.isfinite(values["train/loss_total"]) or not math.isfinite(values["train/grad_norm"]):
+            raise TrainingError(
+                f"the loss is {values['train/loss_total']}, the gradient's norm {values['train/grad_norm']} "
+                f"at step {self._step}: training has diverged",
+                "lower learning_rate, or resume from the last state with other settings",
+            )
+        self._train_loss = values["train/loss_ce"]
+        self._observers.train(self._step, {**values, "train/lr": rate}, self._tokens)
+
+    def _evaluate(self) -> None:
+        with self._observers.pause():
+            values = self._evaluator.run(self._model, self._accelerator.device)
+        if values is None:
+            self._leave_if_told()
+            return
+        self._evaluated, self._val = self._step, values
+        self._observers.val(self._step, values)
+
+    def _leave_if_told(self) -> None:
+        """Saves and ends the run when any process has received a signal. Collective."""
+        signum = self._group.largest(self._stop.signum)
+        if signum:
+            self._save()
+            raise Interrupted(signum)
+
+    def _save(self) -> None:
+        position = {
+            "step": self._step,
+            "micro": self._micro,
+            "tokens": self._tokens,
+            "evaluated": self._evaluated,
+            "train_loss": None if math.isnan(self._train_loss) else self._train_loss,
+            "digests": self._digests.state_dict(),
+        }
+        gradients = [parameter.grad for parameter in self._model.parameters()] if self._micro else None
+        own: dict[str, Any] = {
+            "rng": rng_state(),
+            "gradients": gradients,
+            "updater": self._updater.state_dict(),
+            "meter": self._meter.state_dict(),
+        }
+        with self._observers.pause():
+            self._states.save(position, self._model.state_dict(), self._optimizer.state_dict(), own)
+
+    def _summary(self) -> dict[str, float | int]:
+        """Final numbers under the names of metrics.json; equal for equal runs."""
+        short = {"val/loss": "val_loss", "val/ppl": "val_ppl"}
+        return {
+            **{short.get(key, key.removeprefix("val/")): value for key, value in self._val.items()},
+            "train_loss": self._train_loss,
+            "steps": self.steps,
+            "tokens": self._tokens,
+            "val_tokens": self._materials.val.targets(self._materials.val_sequences),
+            "val_items": len(self._materials.items),
+        }
+
+    def _count_targets(self) -> int:
+        """Targets of the whole current step; 0 after the last one."""
+        if self._step == self.steps:
+            return 0
+        return self._materials.train.targets(self._plan.window_ids(self._step))
+
+    def _on_device(self, array: Any) -> torch.Tensor:
+        tensor = torch.from_numpy(array)
+        if self._accelerator.device.type == "cuda":
+            return tensor.pin_memory().to(self._accelerator.device, non_blocking=True)
+        return tensor.to(self._accelerator.device)

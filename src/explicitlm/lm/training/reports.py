@@ -1,0 +1,83 @@
+"""What a run tells the pipeline besides its results: files in its run folder, for whoever joins the record.
+
+environment.json: machine and software. inputs.json: project files used. tracker.json: where the curves are.
+status.json: running, done, failed or interrupted, with the true exit code: `accelerate launch` hides it
+(one process: any failure becomes 1), and Ctrl-C ends the launcher before its child has saved.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from explicitlm.common.files import write_json
+from explicitlm.lm.config import TrainConfig
+
+
+def environment(config: TrainConfig, world_size: int, device: torch.device) -> dict[str, Any]:
+    """Everything about machine and software that can change a number."""
+    gpus = torch.cuda.device_count() if device.type == "cuda" else 0
+    return {
+        "python_version": platform.python_version(),
+        "torch_version": torch.__version__,
+        "cuda_version": torch.version.cuda,
+        "num_gpus": gpus,
+        "gpus": [torch.cuda.get_device_name(index) for index in range(gpus)],
+        "device": device.type,
+        "world_size": world_size,
+        "precision": "bf16" if config.mixed_precision == "bf16" else "fp32",
+        "num_threads": torch.get_num_threads(),
+        "cpu": _cpu_model(),
+        "platform": platform.platform(),
+        "packages": _packages(),
+        "seed": config.seed,
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _packages() -> dict[str, str]:
+    """Versions of the project's direct dependencies."""
+    versions = {}
+    for requirement in requires("explicitlm") or []:
+        name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+        if "extra ==" not in requirement:
+            try:
+                versions[name] = version(name)
+            except PackageNotFoundError:
+                continue  # not needed to train, such as dvc on a compute node
+    return dict(sorted(versions.items()))
+
+
+class StatusFile:
+    """status.json of a run: written when it starts and when it ends.
+
+    Args:
+        run_dir: the run's folder.
+        speaks: false for all but the first process.
+    """
+
+    def __init__(self, run_dir: Path, speaks: bool) -> None:
+        self._path = run_dir / "status.json"
+        self._speaks = speaks
+
+    def write(self, status: str, exit_code: int | None, signal: str | None = None, error: str | None = None) -> None:
+        """One of running, done, failed, interrupted; exit code and signal are the process's own."""
+        if self._speaks:
+            content = {"status": status, "exit_code": exit_code, "signal": signal, "error": error, "pid": os.getpid()}
+            write_json(self._path, {**content, "command": sys.argv})

@@ -1,0 +1,77 @@
+"""params.yaml: every hyperparameter, the revision of each dataset, and the description of the experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from explicitlm.common import layout
+from explicitlm.common.errors import ConfigError
+from explicitlm.datasets.table import DATASETS
+from explicitlm.lm.config import TrainConfig, parse_train_config
+from explicitlm.vcs.workspace import Workspace
+from explicitlm.vcs.yaml_file import load_yaml
+
+
+@dataclass(frozen=True)
+class Params:
+    """What params.yaml says.
+
+    Attributes:
+        train: the hyperparameters.
+        revisions: the revision asked for, by `Dataset.param`; "" is the current one.
+        description: the user's words about the experiment.
+    """
+
+    train: TrainConfig
+    revisions: dict[str, str]
+    description: str
+
+
+def read_params(workspace: Workspace) -> Params:
+    """Reads and checks the params.yaml of the workdir.
+
+    Raises:
+        ConfigError: it is missing, or one of its keys is wrong.
+    """
+    path = workspace.workdir / layout.PARAMS
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist", "git checkout -- params.yaml") from None
+    return parse_params(load_yaml(text, layout.PARAMS), layout.PARAMS)
+
+
+def parse_params(content: Mapping[str, Any], source: str) -> Params:
+    """Checks the content of a params.yaml.
+
+    Raises:
+        ConfigError: naming each unknown, missing, ill-typed or out-of-range key.
+    """
+    values = dict(content)
+    revisions = values.pop("data", None)
+    description = values.pop("description", "")
+    known = {dataset.param for dataset in DATASETS}
+    if not isinstance(revisions, dict) or set(revisions) - known:
+        wrong = ", ".join(sorted(set(revisions) - known)) if isinstance(revisions, dict) else repr(revisions)
+        raise ConfigError(f"{source}: unknown entry under data: {wrong}", f"use only {', '.join(sorted(known))}")
+    if not isinstance(description, str):
+        raise ConfigError(f"{source}: description={description!r} is not a text", 'quote it: description: "..."')
+    missing = sorted(set(TrainConfig.model_fields) - set(values))
+    if missing:
+        raise ConfigError(f"{source}: missing {', '.join(missing)}", f"git checkout -- {source}")
+    return Params(
+        train=parse_train_config(values, source),
+        # A commit of digits only (1234567) is read as a number by YAML: it is a revision all the same.
+        revisions={dataset.param: _revision(revisions.get(dataset.param), source) for dataset in DATASETS},
+        description=description,
+    )
+
+
+def _revision(value: object, source: str) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ConfigError(f"{source}: {value!r} under data: is not a git revision", 'quote it: dataset: "d2de793a"')
+    return str(value)

@@ -1,0 +1,143 @@
+"""What the stages hand on: the manifest, sealed before training, and the result, written after it.
+
+    sync_data --manifest--> train --result--> record
+
+Both are JSON files under experiments/run/ and part of the experiment's commit. They are read with the same strictness
+as they are written: a half-written or edited file is an error, never a guess.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from explicitlm.common.errors import UsageError
+from explicitlm.common.files import read_json, write_json
+from explicitlm.lm.config import TrainConfig, explain
+
+Status = Literal["finished", "failed", "interrupted"]
+
+
+class Sealed(BaseModel):
+    """A frozen piece of a handed-on file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CodeVersion(Sealed):
+    """The code a run started from.
+
+    Attributes:
+        commit: HEAD when the run was prepared.
+        dirty: whether tracked code differed from it.
+        changed: the tracked code files that differed.
+        diff_sha256: digest of that difference, None when clean.
+        untracked: code files that git did not know: no commit holds them.
+        files: sha256 of every file that train declares as code, by path.
+    """
+
+    commit: str
+    dirty: bool
+    changed: list[str]
+    diff_sha256: str | None
+    untracked: list[str]
+    files: dict[str, str]
+
+
+class DataVersion(Sealed):
+    """The version of one dataset.
+
+    Attributes:
+        revision: what params.yaml asked for; "" is the current one.
+        commit: the commit that gave data/X.dvc this content; None while git does not hold it.
+        md5: DVC's content hash.
+        size: bytes. nfiles: files.
+        uncommitted: whether the version stands in no commit but the experiment's own.
+    """
+
+    revision: str
+    commit: str | None
+    md5: str
+    size: int | None
+    nfiles: int | None
+    uncommitted: bool
+
+
+class Manifest(Sealed):
+    """Everything an experiment is made of, sealed by sync_data before it trains.
+
+    Attributes:
+        id: the experiment. created_at: UTC, ISO 8601. started_by: the command, as the user typed it.
+        data: by `Dataset.param`; None for an optional dataset that is not there.
+        changed_params: parameters that differ from HEAD's params.yaml, as [HEAD's, ours].
+        resumed: whether the run continues an interrupted one.
+    """
+
+    schema_version: Literal[1] = 1
+    id: str
+    description: str
+    created_at: str
+    started_by: str
+    command: str
+    code: CodeVersion
+    data: dict[str, DataVersion | None]
+    hyperparameters: TrainConfig
+    changed_params: dict[str, tuple[Any, Any]]
+    resumed: bool = False
+
+
+class Result(Sealed):
+    """What came out of a training, written on the machine where it ran.
+
+    Attributes:
+        experiment: whose training it was; a skipped training keeps the name of the run that made the weights.
+        exit_code: of the training process, None if it never ended by itself.
+        signal: name of the signal that ended it.
+        error: the cause and the last lines of the log, when it failed.
+        changed_during_run: code files whose content was another at the end than when they were sealed.
+        inputs: project files that the training read or imported. undeclared: those that train does not declare.
+    """
+
+    schema_version: Literal[1] = 1
+    experiment: str
+    status: Status
+    exit_code: int | None
+    signal: str | None
+    error: str | None
+    started_at: str
+    finished_at: str
+    duration_s: float
+    command: str
+    seed: int
+    metrics: dict[str, Any]
+    environment: dict[str, Any]
+    tracker: dict[str, Any]
+    changed_during_run: list[str]
+    inputs: list[str]
+    undeclared: list[str]
+
+
+Model = TypeVar("Model", bound=Sealed)
+
+
+def save_sealed(path: Path, value: Sealed) -> None:
+    """Writes a handed-on file atomically."""
+    write_json(path, value.model_dump(mode="json"))
+
+
+def load_sealed(path: Path, kind: type[Model], hint: str) -> Model:
+    """Reads a handed-on file.
+
+    Raises:
+        UsageError: it is missing, or not what `kind` says.
+    """
+    values = read_json(path, hint)
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        version = values.get("schema_version")
+        raise UsageError(
+            f"{path} is not a valid {kind.__name__.lower()} (schema {version}): {explain(error)}", hint
+        ) from None

@@ -1,0 +1,236 @@
+"""A courier: a DVC project that lives for seconds, to move exactly named versions between cache and remote.
+
+It has the main project's cache, remotes and credentials and nothing but the .dvc files given to it. So data of any
+version can be fetched, checked and pushed while the user's own .dvc files and folders stay as they are, from inside
+a stage too, and its cost does not grow with the number of experiments.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from configobj import ConfigObj
+
+from explicitlm.common.errors import DataError, ExplicitLMError, StorageError
+from explicitlm.vcs.cache import Cache
+from explicitlm.vcs.dvc import Dvc, DvcError
+from explicitlm.vcs.pointer import Pointer, parse_pointer
+from explicitlm.vcs.remote import CONNECT_S, READ_S, Remote, default_remote
+from explicitlm.vcs.s3 import ask, probe, watching
+
+NO_SPACE = re.compile("no space left|storagefull|insufficientcapacity|quotaexceeded|disk quota", re.IGNORECASE)
+DAMAGED_LIST = re.compile(r"object \w+\.dir is corrupted")  # DVC stumbles over it; a damaged file it leaves out
+GO_ON = "the same command again goes on where this one stopped"
+
+
+class DataStore(Cache):
+    """See the module. Made by `courier`."""
+
+    def __init__(self, folder: Path, cache: Path, links: tuple[str, ...], memo: Path, remote: Remote | None) -> None:
+        super().__init__(cache, links, memo)
+        self._folder = folder
+        self._dvc = Dvc(folder, site_cache=folder / "site")
+        self._remote = remote
+
+    @property
+    def remote(self) -> Remote:
+        """Where data comes from and goes to.
+
+        Raises:
+            StorageError: none is chosen.
+        """
+        if self._remote is None:
+            raise StorageError("no default remote is chosen", "explicitlm remote local, or: explicitlm remote minio")
+        return self._remote
+
+    def fetch(self, wanted: Mapping[str, Pointer]) -> None:
+        """Brings versions from the remote into the cache.
+
+        Args:
+            wanted: versions by the path of their data.
+
+        Raises:
+            DataError: neither the cache nor the remote has one, or the remote's copy is damaged.
+            StorageError: the remote is out of reach or refuses; the disk is full.
+        """
+        lacking = {path: pointer for path, pointer in wanted.items() if self.missing(pointer)}
+        if not lacking:
+            return
+        before = self.held()
+        if self.remote.is_s3:
+            ask(self.remote)
+        failure = None
+        try:
+            targets = self._place(lacking)
+            self._once_more(lambda: self._dvc.fetch(*targets, watch=watching(self.remote, ask)))
+        except StorageError as error:
+            failure = error
+        for path, pointer in lacking.items():
+            if lost := self.missing(pointer):
+                raise self._why(path, pointer, lost, failure)
+            self._sound.update({pointer.md5, *self.parts(pointer)} - before)
+
+    def push(self, pointers: Mapping[str, Pointer]) -> None:
+        """Sends versions to the remote and makes sure that it really holds every object.
+
+        A remote that lost an object keeps saying "up to date" while it still has the folder's list (measured:
+        facts/infra.md), so the objects themselves are asked for; a lying list is removed there and sent again.
+
+        Raises:
+            StorageError: the remote is out of reach, full, or still incomplete after the repair.
+        """
+        if self.remote.is_s3:
+            ask(self.remote)
+        targets = self._place(pointers)
+        self._send(targets)
+        if lost := self._lost(pointers):
+            self._forget([pointer.md5 for pointer in pointers.values() if pointer.md5.endswith(".dir")])
+            self._send(targets)
+            lost = self._lost(pointers)
+        if lost:
+            raise StorageError(f"remote {self.remote.place} still lacks {len(lost)} object(s), the first is {lost[0]}",
+                               "explicitlm doctor")  # fmt: skip
+
+    def _send(self, targets: list[str]) -> None:
+        try:
+            self._once_more(lambda: self._dvc.push(*targets, watch=watching(self.remote, probe)))
+        except StorageError as error:
+            if self.remote.is_s3:
+                probe(self.remote)  # says it better, if the store is gone or full
+            raise _in_words(error, f"remote {self.remote.place}") from None
+
+    def _once_more(self, transfer: Callable[[], None]) -> None:
+        """Transfers; once more where DVC gave up on a store that answers, as after a cut of a moment (it goes on)."""
+        try:
+            transfer()
+        except DvcError as error:
+            if not self.remote.is_s3 or NO_SPACE.search(error.cause):
+                raise
+            ask(self.remote)
+            transfer()
+
+    def _why(self, path: str, pointer: Pointer, lost: list[str], failure: StorageError | None) -> ExplicitLMError:
+        """The error for objects that did not arrive."""
+        if failure and self.remote.is_s3:
+            ask(self.remote)
+        if failure and NO_SPACE.search(failure.cause):
+            return _in_words(failure, f"the cache {self._cache}")
+        there = sorted(self._on_remote(lost))
+        name = f"{path} ({pointer.md5[:8]})"
+        if not there:
+            return DataError(
+                f"{name}: {len(lost)} object(s) neither in the cache nor on remote {self.remote.place}: "
+                "pushed by nobody?",
+                f"where the data was added: dvc push {path}; here: dvc remote list, explicitlm doctor",
+            )
+        if failure and not DAMAGED_LIST.search(failure.cause):
+            return StorageError(
+                f"{name}: {len(there)} object(s) did not arrive from remote {self.remote.place}: {failure.cause}",
+                GO_ON,
+            )
+        first = f"{self.remote.url}/files/md5/{there[0][:2]}/{there[0][2:]}"
+        files = ", ".join(self._files(pointer, there)[:3])
+        return DataError(
+            f"{name}: {len(there)} object(s) on remote {self.remote.place} are damaged, their bytes have another hash "
+            f"({files}); they were not used. The first is {first}",
+            f"remove the damaged objects on the store, then where the data was added: dvc push {path}",
+        )
+
+    def add(self, source: Path) -> Pointer:
+        """Takes a folder into the cache, by links where the file system has them.
+
+        Args:
+            source: a folder inside the courier's (see `folder`).
+        """
+        self._dvc.add(source.name)
+        return parse_pointer((self._folder / f"{source.name}.dvc").read_text(encoding="utf-8"), source.name)
+
+    @property
+    def folder(self) -> Path:
+        """Where folders to `add` are made."""
+        return self._folder
+
+    def _place(self, pointers: Mapping[str, Pointer]) -> list[str]:
+        for pointer in pointers.values():
+            (self._folder / f"{pointer.name}.dvc").write_text(pointer.text(), encoding="utf-8")
+        return [f"{pointer.name}.dvc" for pointer in pointers.values()]
+
+    def _lost(self, pointers: Mapping[str, Pointer]) -> list[str]:
+        needed = {md5 for pointer in pointers.values() for md5 in (pointer.md5, *self.parts(pointer))}
+        return sorted(needed - self._on_remote(needed))
+
+    def _on_remote(self, hashes: Iterable[str]) -> set[str]:
+        return set(self._store().oids_exist(sorted(hashes), jobs=16))
+
+    def _forget(self, lists: list[str]) -> None:
+        store = self._store()
+        for md5 in store.oids_exist(lists, jobs=16):
+            store.delete(md5)
+
+    def _store(self) -> Any:
+        from dvc.repo import Repo  # DVC has no command that asks a remote for single objects
+
+        return Repo(str(self._folder)).cloud.get_remote_odb(self.remote.name)
+
+
+def _in_words(error: StorageError, place: str) -> StorageError:
+    if NO_SPACE.search(error.cause):
+        return StorageError(
+            f"{place} is full", "free space there (dvc gc --workspace --all-tags), then the same command"
+        )
+    return StorageError(f"{place}: {error.cause}", GO_ON)
+
+
+@contextmanager
+def open_store(main: Path) -> Iterator[DataStore]:
+    """Makes a courier for the project at `main` and removes it afterwards."""
+    config = absolute_config(main / ".dvc")
+    cache = Path(config["cache"]["dir"])
+    temporary = main / ".dvc/tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=temporary, prefix="courier-") as name:
+        folder = Path(name)
+        (folder / ".dvc").mkdir()
+        config.filename = str(folder / ".dvc/config")
+        config.write()
+        (folder / ".dvc/config").chmod(0o600)  # it may hold credentials
+        links = config["cache"].get("type", "reflink,copy").strip("\"'")  # DVC's own default; quotes stay in a value
+        kinds = tuple(kind.strip() for kind in links.split(","))
+        yield DataStore(folder, cache, kinds, temporary / "explicitlm-hashed.json", default_remote(config))
+
+
+def remote_of(main: Path) -> Remote | None:
+    """The default remote of the project at `main`; None if none is chosen."""
+    return default_remote(absolute_config(main / ".dvc"))
+
+
+def absolute_config(dvc_folder: Path) -> ConfigObj:
+    """The project's and the machine's DVC configuration as one, with absolute paths and no git."""
+    if not dvc_folder.is_dir():
+        from explicitlm.vcs.dvc import NOT_INITIALISED
+
+        raise NOT_INITIALISED
+    merged = ConfigObj(list_values=False, encoding="utf-8")
+    for level in ("config", "config.local"):
+        part = ConfigObj(str(dvc_folder / level), list_values=False, encoding="utf-8")
+        for section in part.sections:
+            for key in ("url", "dir"):
+                value = part[section].get(key)
+                if isinstance(value, str) and "://" not in value:
+                    part[section][key] = str((dvc_folder / value).resolve())
+        merged.merge(part)
+    for name in merged.sections:
+        if name.startswith("remote "):
+            merged[name]["verify"] = "true"  # DVC alone takes a damaged object of the right length (facts/infra.md)
+            if str(merged[name].get("url", "")).startswith("s3://"):
+                merged[name].setdefault("connect_timeout", str(CONNECT_S))
+                merged[name].setdefault("read_timeout", str(READ_S))
+    merged.setdefault("core", {})["no_scm"] = "true"
+    merged["core"]["analytics"] = "false"
+    merged.setdefault("cache", {}).setdefault("dir", str((dvc_folder / "cache").resolve()))
+    return merged

@@ -1,0 +1,53 @@
+"""YAML files of the project: read as YAML 1.2, changed without losing comments or order."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from explicitlm.common.errors import ConfigError
+from explicitlm.common.files import write_text
+
+
+def load_yaml(text: str, source: str) -> dict[str, Any]:
+    """YAML 1.2 (in which 1e-4 is a number, unlike in PyYAML's 1.1).
+
+    Raises:
+        ConfigError: the text is not a YAML mapping.
+    """
+    try:
+        value = YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        first = str(error).splitlines()[0]
+        raise ConfigError(
+            f"{source} is not valid YAML ({first})", f"correct {source}, or git checkout -- {source}"
+        ) from None
+    if not isinstance(value, dict):
+        raise ConfigError(f"{source} holds no keys", f"correct {source}, or git checkout -- {source}")
+    return value
+
+
+def change_yaml(path: Path, values: Mapping[str, Any]) -> None:
+    """Sets values in a file and leaves its comments and order as they are, as `dvc exp run -S` does.
+
+    Args:
+        path: the file.
+        values: by key; `data.dataset` is the key `dataset` under `data`. All keys are known.
+    """
+    yaml = YAML()
+    yaml.width = 2**16
+    content = yaml.load(path)
+    for key, value in values.items():
+        head, _, tail = key.partition(".")
+        if tail:
+            content[head][tail] = value
+        else:
+            content[head] = value
+    out = io.StringIO()
+    yaml.dump(content, out)
+    write_text(path, out.getvalue())

@@ -1,0 +1,117 @@
+"""Knowledge in every accepted form, and clear words about every other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+
+from explicitlm.common.errors import DataError
+from explicitlm.lm.data.knowledge import Fact, read_cache, read_facts, rows_from_facts
+from explicitlm.lm.data.tokenizer import TextTokenizer
+
+TEXT = np.arange(4, 304, dtype=np.uint16)
+
+
+def write(path: Path, value: Any) -> Path:
+    path.write_text(value if isinstance(value, str) else json.dumps(value))
+    return path
+
+
+def test_all_forms_in_the_order_of_the_files(tmp_path: Path) -> None:
+    write(tmp_path / "b.json", ["plain", {"text": "t"}, {"sentence": "s", "uuid": "u"}])
+    write(tmp_path / "a.json", [{"target": [{"sentence": "x", "uuid": "1", "subject": "S"}, {"sentence": "y"}]}])
+    facts = read_facts(tmp_path)
+    assert facts == [Fact("x", "1"), Fact("y", None), Fact("plain", None), Fact("t", None), Fact("s", "u")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[{]", r"k\.json: broken JSON"),
+        ({"a": 1}, r"k\.json holds dict, not a list"),
+        (["fine", {"subject": "x"}], r"k\.json, entry 2: no fact"),
+        ([{"target": [{"uuid": "x"}]}], r"k\.json, entry 1: no fact"),
+        ([7], r"k\.json, entry 1: no fact"),
+    ],
+)
+def test_other_forms_are_named(tmp_path: Path, content: Any, message: str) -> None:
+    write(tmp_path / "k.json", content)
+    with pytest.raises(DataError, match=message):
+        read_facts(tmp_path)
+
+
+def test_rows_are_facts_then_spans_of_the_text(tokenizer: TextTokenizer, logged: list[str]) -> None:
+    facts = [Fact("Rome", "a"), Fact("Citizen 7 lives in Rome and pays 49 coins.", "b")]
+    knowledge = rows_from_facts(facts, tokenizer, (9, 4), TEXT, 1337)
+    rows = knowledge.rows_NL
+    assert rows.shape == (9, 4) and rows.dtype == np.uint16
+    ids = tokenizer.encode("Rome")
+    assert rows[0].tolist() == [*ids, *[tokenizer.pad_id] * 4][:4]
+    assert rows[1].tolist() == tokenizer.encode(facts[1].sentence)[:4]
+    assert logged == ["knowledge: 1 of 2 facts are longer than 4 tokens and are cut"]
+    for row in rows[2:].astype(int):
+        assert (np.diff(row) == 1).all()  # the text counts upwards: a span does too
+    assert len({tuple(row) for row in rows[2:]}) > 3
+    assert knowledge.row_of == {"a": 0, "b": 1}
+    again = rows_from_facts(facts, tokenizer, (9, 4), TEXT, 1337)
+    other = rows_from_facts(facts, tokenizer, (9, 4), TEXT, 7)
+    assert np.array_equal(rows, again.rows_NL) and not np.array_equal(rows, other.rows_NL)
+
+
+def test_more_facts_than_rows_are_cut_with_a_message(tokenizer: TextTokenizer, logged: list[str]) -> None:
+    facts = [Fact("Rome", f"id-{number}") for number in range(6)]
+    knowledge = rows_from_facts(facts, tokenizer, (4, 4), TEXT, 0)
+    assert knowledge.row_of == {f"id-{number}": number for number in range(4)}
+    assert logged == ["knowledge: the bank has 4 rows; the last 2 of 6 facts are left out"]
+
+
+def test_a_text_shorter_than_a_row_is_repeated(tokenizer: TextTokenizer) -> None:
+    knowledge = rows_from_facts([], tokenizer, (4, 8), TEXT[:3], 0)
+    assert knowledge.rows_NL[0].tolist() == [4, 5, 6, 4, 5, 6, 4, 5]
+
+
+@pytest.mark.parametrize("form", ["npy", "pt", "dict", "safetensors"])
+def test_a_cache_in_every_format_with_its_mapping(tmp_path: Path, form: str) -> None:
+    rows = np.arange(32, dtype=np.int64).reshape(4, 8)
+    if form == "npy":
+        np.save(tmp_path / "bank.npy", rows)
+    elif form == "safetensors":
+        save_file({"rows": rows}, tmp_path / "bank.safetensors")
+    else:
+        tensor = torch.from_numpy(rows)
+        torch.save({"rows": tensor} if form == "dict" else tensor, tmp_path / "bank.pt")
+    write(tmp_path / "mapping.json", ["a", None, "b", None] if form == "npy" else {"a": 0, "b": 2})
+    knowledge = read_cache(tmp_path, (4, 8), 320)
+    assert np.array_equal(knowledge.rows_NL, rows) and knowledge.row_of == {"a": 0, "b": 2}
+
+
+def test_a_cache_for_another_bank_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "bank.npy", np.zeros((9, 8), dtype=np.int64))
+    with pytest.raises(DataError, match=r"has shape \[9, 8\], the bank is \[4, 8\]") as caught:
+        read_cache(tmp_path, (4, 8), 320)
+    assert "knowledge_num=9 and knowledge_length=8" in caught.value.hint
+    np.save(tmp_path / "bank.npy", np.full((4, 8), 320))
+    with pytest.raises(DataError, match="no token ids below vocab_size=320"):
+        read_cache(tmp_path, (4, 8), 320)
+    np.save(tmp_path / "bank.npy", np.zeros((4, 8), dtype=np.int64))
+    write(tmp_path / "mapping.json", {"a": 4})
+    with pytest.raises(DataError, match="does not map uuids to rows below 4"):
+        read_cache(tmp_path, (4, 8), 320)
+
+
+def test_unreadable_and_ambiguous_arrays(tmp_path: Path) -> None:
+    (tmp_path / "bank.pt").write_bytes(b"nonsense")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_cache(tmp_path, (4, 8), 320)
+    torch.save({"a": torch.ones(1), "b": torch.ones(1)}, tmp_path / "bank.pt")
+    with pytest.raises(DataError, match="holds dict, not one tensor"):
+        read_cache(tmp_path, (4, 8), 320)
+    np.save(tmp_path / "other.npy", np.zeros(1))
+    with pytest.raises(DataError, match=r"holds 2 arrays \(bank.pt, other.npy\)"):
+        read_cache(tmp_path, (4, 8), 320)
