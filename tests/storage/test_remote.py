@@ -49,6 +49,9 @@ def test_the_secret_comes_from_standard_input_or_stays_in_the_environment(projec
     assert f"secret_access_key = {SECRET}" in (project.root / ".dvc/config.local").read_text()
     assert checks(project)["remote store"]["state"] == "ok"
     project.explicitlm("remote", "minio", "--endpoint", rclone.endpoint)
+    assert checks(project)["remote store"]["state"] == "ok", "choosing the address again keeps what was saved"
+    for option in ("access_key_id", "secret_access_key"):
+        project.dvc("remote", "modify", "--local", "--unset", "minio", option)
     assert SECRET not in (project.root / ".dvc/config.local").read_text()
     assert "there are no credentials" in checks(project)["remote"]["detail"]
     project.env.update(AWS_ACCESS_KEY_ID=KEY, AWS_SECRET_ACCESS_KEY=SECRET)

@@ -9,6 +9,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+
+from explicitlm.common.shown import printable, without_secrets
 
 
 class ExplicitLMError(Exception):
@@ -61,10 +64,11 @@ INTERRUPTED = 130  # the shell's code for a command ended by Ctrl-C
 
 
 def report(error: ExplicitLMError) -> None:
-    """Prints the cause and the next command on stderr, in one place and one form."""
-    print(f"error: {error.cause}", file=sys.stderr)
-    if error.hint:
-        print(f"  next: {error.hint}", file=sys.stderr)
+    """Prints the cause and the next command on stderr, in one place and one form, without passwords of URLs."""
+    with suppress(OSError):  # a closed terminal takes nothing away from the exit code
+        print(f"error: {printable(without_secrets(error.cause))}", file=sys.stderr)
+        if error.hint:
+            print(f"  next: {printable(without_secrets(error.hint))}", file=sys.stderr)
 
 
 def run_reporting(body: Callable[[], int | None]) -> int:
@@ -80,7 +84,8 @@ def run_reporting(body: Callable[[], int | None]) -> int:
         report(error)
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        with suppress(OSError):
+            print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except OSError as error:  # a full or read-only disk, a path without permission
         if os.environ.get("EXPLICITLM_DEBUG"):

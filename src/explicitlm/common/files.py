@@ -5,35 +5,45 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import Any
 
 from explicitlm.common.errors import UsageError
 
 
-def write_text(path: Path, text: str, mode: int = 0o644) -> None:
-    """Writes text so that a reader sees the old file or the new one, never a part.
+def write_text(path: Path, text: str, mode: int = 0o666) -> None:
+    """Writes text so that a reader sees the old file or the new one, never a part, also after a power cut.
 
     Args:
         path: the file. text: its content.
-        mode: its permissions: others must be able to read a record, but not credentials.
+        mode: its permissions, from which the user's umask takes; credentials are for their owner only.
 
     Raises:
         OSError: the disk is full or read-only; the old file is then untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(mode)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until the disk has a folder's entries: a rename alone may be lost in a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def to_json(value: Any) -> str:

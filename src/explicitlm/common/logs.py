@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 
+from explicitlm.common.shown import printable, without_secrets
+
 ROOT = "explicitlm"  # the parent of all our loggers; other libraries' lines stay their own
 
 
@@ -30,4 +32,4 @@ class _Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         level = f"{record.levelname}: " if record.levelno >= logging.WARNING else ""
-        return f"{self._prefix}{level}{record.getMessage()}"
+        return f"{self._prefix}{level}{printable(without_secrets(record.getMessage()))}"

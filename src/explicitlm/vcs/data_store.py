@@ -17,6 +17,7 @@ from typing import Any
 from configobj import ConfigObj
 
 from explicitlm.common.errors import DataError, ExplicitLMError, StorageError
+from explicitlm.common.shown import without_secrets
 from explicitlm.vcs.cache import Cache
 from explicitlm.vcs.dvc import Dvc, DvcError
 from explicitlm.vcs.pointer import Pointer, parse_pointer
@@ -133,7 +134,7 @@ class DataStore(Cache):
                 f"{name}: {len(there)} object(s) did not arrive from remote {self.remote.place}: {failure.cause}",
                 GO_ON,
             )
-        first = f"{self.remote.url}/files/md5/{there[0][:2]}/{there[0][2:]}"
+        first = f"{without_secrets(self.remote.url)}/files/md5/{there[0][:2]}/{there[0][2:]}"
         files = ", ".join(self._files(pointer, there)[:3])
         return DataError(
             f"{name}: {len(there)} object(s) on remote {self.remote.place} are damaged, their bytes have another hash "

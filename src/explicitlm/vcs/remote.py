@@ -19,6 +19,7 @@ from configobj import ConfigObj
 
 from explicitlm.common.errors import UsageError
 from explicitlm.common.files import write_text
+from explicitlm.common.shown import without_secrets
 
 MINIO = "minio"
 CONNECT_S = 5  # waiting for a connection
@@ -63,9 +64,10 @@ class Remote:
     @property
     def place(self) -> str:
         """Where it is, in words without secrets."""
+        url = without_secrets(self.url)
         if not self.is_s3:
-            return f"{self.name} ({self.url})"
-        return f"{self.name} ({self.url} at {self.endpoint or 'AWS'})"
+            return f"{self.name} ({url})"
+        return f"{self.name} ({url} at {without_secrets(self.endpoint or 'AWS')})"
 
 
 def default_remote(config: Mapping[str, Any]) -> Remote | None:
@@ -84,14 +86,16 @@ def choose_s3(main: Path, endpoint: str, bucket: str, access_key: str | None, se
         main: the project's main checkout.
         endpoint: http(s)://HOST:PORT.
         bucket: an existing bucket.
-        access_key: kept in .dvc/config.local together with `secret_key`; None leaves them to the environment.
+        access_key: kept in .dvc/config.local together with `secret_key`; None keeps those that are there, else leaves
+            them to the environment.
 
     Raises:
         UsageError: the endpoint or bucket is of no valid form.
     """
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.username:
-        raise UsageError(f"{endpoint!r} is not an endpoint: it is http://HOST:PORT, without bucket or credentials",
+        raise UsageError(f"{without_secrets(endpoint)!r} is not an endpoint: "
+                         "it is http://HOST:PORT, without bucket or credentials",
                          "explicitlm remote minio --endpoint http://HOST:PORT --bucket dvc-storage")  # fmt: skip
     if not BUCKET_FORM.fullmatch(bucket):
         raise UsageError(f"{bucket!r} is not a bucket name (lower case letters, digits, '-', '.')",
@@ -100,10 +104,11 @@ def choose_s3(main: Path, endpoint: str, bucket: str, access_key: str | None, se
         section = config.setdefault(f'remote "{MINIO}"', {})
         settings = {"url": f"s3://{bucket}", "endpointurl": endpoint.rstrip("/"), "verify": "true"}
         section.update(settings | {"connect_timeout": str(CONNECT_S), "read_timeout": str(READ_S)})
-        for key, value in (("access_key_id", access_key), ("secret_access_key", secret_key)):
-            section.pop(key, None)
-            if value is not None:
-                section[key] = value
+        if access_key is not None:
+            section["access_key_id"] = access_key
+            section.pop("secret_access_key", None)
+            if secret_key is not None:
+                section["secret_access_key"] = secret_key
         config.setdefault("core", {})["remote"] = MINIO
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from explicitlm.common.errors import DataError
-from explicitlm.common.files import read_json, to_json
+from explicitlm.common.files import read_json, sync_folder, to_json
 from explicitlm.lm.config import TrainConfig, parse_train_config
 from explicitlm.lm.data.tokenizer import TextTokenizer
 from explicitlm.lm.model import ExplicitLM
@@ -88,15 +88,6 @@ def write_synced(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Waits until the disk has a folder's entries."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def replace_folder(new: Path, target: Path) -> None:

@@ -1,0 +1,34 @@
+"""What may be shown of a text from outside: no password, and nothing that steers a terminal or a page."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# A password may hold an unescaped '@', so everything up to the last one before the path is left out.
+URL_LOGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s]*@")
+
+
+def without_secrets(text: str) -> str:
+    """The text with the user and password of every URL in it left out."""
+    return URL_LOGIN.sub(r"\1***@", text)
+
+
+def printable(text: str) -> str:
+    """The text with control characters, marks that turn the writing direction, and lone surrogates escaped.
+
+    Newlines and tabs stay.
+    """
+    return "".join(letter if letter in "\n\t" or _is_harmless(letter) else _escaped(letter) for letter in text)
+
+
+def _is_harmless(letter: str) -> bool:
+    # Cc: control, Cs: surrogate, Zl and Zp: line and paragraph separators; bidirectional marks are among Cf
+    if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp"):
+        return False
+    return not ("\u202a" <= letter <= "\u202e" or "\u2066" <= letter <= "\u2069" or letter in "\u200e\u200f\u061c")
+
+
+def _escaped(letter: str) -> str:
+    code = ord(letter)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
