@@ -98,7 +98,7 @@ def main() -> None:
     """Builds the form, says so, and answers commands until `end`."""
     description = json.loads(sys.argv[1])
     torch.use_deterministic_algorithms(True)  # as in training
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     form = Form(description["form"], description["values"])
     form.run(2)
     answer({"ready": True})

@@ -52,7 +52,7 @@ def cpu_model() -> str:
 
 
 def gpu_names() -> str:
-    """ ", NVIDIA ..." for each GPU that torch sees; nothing without torch or GPU."""
+    """The words `, NVIDIA ...` for each GPU that torch sees; nothing without torch or GPU."""
     if "torch" not in sys.modules:
         return ""
     cuda = sys.modules["torch"].cuda

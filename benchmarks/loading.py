@@ -58,10 +58,10 @@ def tokenising(folder: Path, megabytes: int, config: TrainConfig) -> tuple[dict[
     start = time.perf_counter()
     digest = digest_files(files)
     hashed = time.perf_counter()
-    tokenizer = load_or_train(files, digest, config.vocab_size, folder / "tokenizers", _silent)
+    tokenizer = load_or_train(files, digest, config.vocab_size, folder / "tokenizers")
     trained, before = time.perf_counter(), peak_mib()
 
-    made = prepare_tokens(digest, lambda: read_texts(files), tokenizer, folder / "tokens", _silent)
+    made = prepare_tokens(digest, lambda: read_texts(files), tokenizer, folder / "tokens")
     done = time.perf_counter()
     values = {
         "corpus_mib": megabytes,
@@ -110,10 +110,6 @@ def hashing(config: TrainConfig) -> dict[str, Any]:
         "step_s": step,
         "share_of_step": link / config.digest_interval / step,
     }
-
-
-def _silent(line: str) -> None:
-    """The report says it all."""
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from explicitlm.datasets.switch import bring, check_untouched
 from explicitlm.datasets.table import DATASETS
 from explicitlm.vcs import cache
 from explicitlm.vcs.data_store import open_store
+from explicitlm.vcs.pointer import Pointer
 from explicitlm.vcs.workspace import Workspace
 
 CURRENT = {dataset.param: "" for dataset in DATASETS}
@@ -45,6 +46,13 @@ def sync(box, pins: dict[str, str] | None = None, **revisions: str) -> list[str]
 
 def versions(box, **revisions: str) -> dict[str, DatasetPlan]:
     return {item.dataset.folder: item for item in resolve(workspace(box), {**CURRENT, **revisions})}
+
+
+def target(box, revision: str) -> Pointer:
+    """The training data of a revision."""
+    found = versions(box, dataset=revision)["database"].target
+    assert found is not None
+    return found
 
 
 def documents(box, folder: str = "database") -> int:
@@ -146,9 +154,9 @@ def test_data_changed_without_dvc_add_is_refused(box) -> None:
     path = box.root / "data/database/text.jsonl"
     path.unlink()
     path.write_text("edited\n")
-    for revisions in ({}, {"dataset": older(box)}):
+    for revision in ("", older(box)):
         with pytest.raises(DataError) as caught:
-            sync(box, **revisions)
+            sync(box, dataset=revision)
         assert "changed without dvc add" in caught.value.cause and "dvc add data/database" in caught.value.hint
     assert path.read_text() == "edited\n"
 
@@ -179,7 +187,7 @@ def links(box) -> Path:
 def push(box, revision: str) -> None:
     """Puts a version of the training data on the remote."""
     with open_store(box.root) as data_store:
-        data_store.push({"data/database": versions(box, dataset=revision)["database"].target})
+        data_store.push({"data/database": target(box, revision)})
 
 
 def test_dvc_add_leaves_no_second_copy(box) -> None:
@@ -244,8 +252,14 @@ def test_an_edit_through_a_link_of_a_version_that_nobody_pushed_is_told(box) -> 
 
 def test_a_large_object_is_hashed_once(box, monkeypatch) -> None:
     monkeypatch.setattr("explicitlm.vcs.cache.LARGE", 1)
-    hashed = []
-    monkeypatch.setattr("explicitlm.vcs.cache._md5", lambda path, real=cache._md5: hashed.append(path) or real(path))
+    hashed: list[Path] = []
+    real = cache._md5
+
+    def counted(path: Path) -> str:
+        hashed.append(path)
+        return real(path)
+
+    monkeypatch.setattr("explicitlm.vcs.cache._md5", counted)
     for revision in (older(box), "", older(box), ""):
         sync(box, dataset=revision)
     assert len(hashed) == 2
@@ -300,7 +314,7 @@ def test_data_that_is_nowhere_leaves_the_old_version(box) -> None:
 
 def test_missing_objects_come_from_the_remote(box) -> None:
     with open_store(box.root) as data_store:
-        data_store.push({"data/database": versions(box, dataset=older(box))["database"].target})
+        data_store.push({"data/database": target(box, older(box))})
     shutil.rmtree(box.root / ".dvc/cache")
     sync(box, dataset=older(box))
     assert documents(box) == 48

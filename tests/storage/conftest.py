@@ -7,6 +7,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from messages import messages
@@ -25,7 +26,7 @@ FILES = 150
 class Data:
     """The project's training data: one version with many files, and what one does with it."""
 
-    box: object
+    box: Any
     root: Path
 
     @property

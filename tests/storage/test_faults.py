@@ -20,14 +20,14 @@ import pytest
 from processes import wait_for
 from s3_servers import BUCKET, Relay, S3Server, free_port
 
-from explicitlm.common.errors import DataError, StorageError
+from explicitlm.common.errors import DataError, ExplicitLMError, StorageError
 from explicitlm.vcs.data_store import open_store
 
 pytestmark = pytest.mark.slow
 
 
 @contextmanager
-def fails_within(seconds: float, words: str, kind: type[Exception] = StorageError) -> Iterator[None]:
+def fails_within(seconds: float, words: str, kind: type[ExplicitLMError] = StorageError) -> Iterator[None]:
     """The failure comes in time, says these words, and names a command to run next."""
     start = time.monotonic()
     with pytest.raises(kind, match=words) as caught:

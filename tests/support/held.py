@@ -5,12 +5,17 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
 from processes import wait_for
 
 from explicitlm.common.layout import run_dir
+
+
+def _is_stopped(process: psutil.Process) -> bool:
+    return bool(process.status() == psutil.STATUS_STOPPED)
 
 
 @contextmanager
@@ -29,7 +34,7 @@ def held(tree: Path, among: Callable[[], Iterable[psutil.Process]] | None = None
     found = [one for one in candidates if _trains(one, tree, look_in=among is None)]
     for process in found:
         process.suspend()
-        wait_for(lambda process=process: process.status() == psutil.STATUS_STOPPED)
+        wait_for(partial(_is_stopped, process))
     try:
         yield found
     finally:

@@ -76,7 +76,7 @@ def _sync(folder: Path, identifier: str, project: str, workspace: str, seconds: 
         "--id",
         identifier,
         "-p",
-        workspace,
+        project,
         "-w",
         workspace,
     ]

@@ -1,0 +1,1 @@
+"""Everything that can change the weights: configuration, data, model, training, tracking."""

@@ -79,8 +79,9 @@ def _weights(workspace: Workspace, manifest: Manifest, row: dict[str, Any]) -> P
         raise UsageError(f"dvc.lock knows no {layout.CHECKPOINT}: "
                          "the training is not finished, or its outs are not committed",
                          "dvc commit -f train (after cluster training), or dvc repro train")  # fmt: skip
+    versions = (workspace.workdir / layout.DATA_VERSIONS).read_bytes()
     trained_on = (row.get("deps", {}).get(layout.DATA_VERSIONS) or {}).get("hash")
-    if trained_on != hashlib.md5((workspace.workdir / layout.DATA_VERSIONS).read_bytes()).hexdigest():
+    if trained_on != hashlib.md5(versions, usedforsecurity=False).hexdigest():
         raise UsageError(
             f"the checkpoint in {layout.CHECKPOINT} was trained on other data than {manifest.id} names", AGAIN
         )

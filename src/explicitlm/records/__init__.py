@@ -1,0 +1,1 @@
+"""Manifests, results and records of experiments."""

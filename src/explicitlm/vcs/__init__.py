@@ -1,0 +1,1 @@
+"""The only place that calls git, DVC and the object store."""

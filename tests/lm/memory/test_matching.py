@@ -38,7 +38,9 @@ def test_equals_the_expanded_form_with_gradients(sample: bool) -> None:
     weights = [torch.randn_like(x) for x in ours[:3]]
     for got, expected in zip(ours[:3], plain[:3], strict=True):
         torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
-    totals = [sum((x * w).sum() for x, w in zip(match[:3], weights, strict=True)) for match in (ours, plain)]
+    totals = [
+        torch.stack([(x * w).sum() for x, w in zip(match[:3], weights, strict=True)]).sum() for match in (ours, plain)
+    ]
     for got, expected in zip(*(torch.autograd.grad(total, inputs) for total in totals), strict=True):
         torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -53,7 +54,8 @@ def test_the_language_model_loss_alone_trains_the_router(small: Small, batch: Ba
     """The fault of the public code: with its coarse scores unused, keys and W_g get no gradient at all."""
     model = build(small(similarity_coef=0.0, diversity_coef=0.0))
     step(model, batch)
-    for layer in model.layers:
+    layers: Any = model.layers
+    for layer in layers:
         assert layer.memory.router.keys_2SH.grad.any() and layer.memory.router.project.weight.grad.any()
 
 
@@ -85,7 +87,7 @@ def test_memory_terms_are_means_over_layers_and_positions(small: Small, batch: B
 @pytest.mark.parametrize("disable_memory", [False, True])
 def test_padding_at_the_end_changes_no_loss_and_no_gradient(small: Small, batch: Batch, disable_memory: bool) -> None:
     model = build(small(disable_memory=disable_memory)).eval()
-    padded = tuple(torch.nn.functional.pad(x, (0, 4)) for x in batch)
+    padded = (torch.nn.functional.pad(batch[0], (0, 4)), torch.nn.functional.pad(batch[1], (0, 4)))
     short, short_gradients = step(model, batch)
     long, long_gradients = step(model, padded)
     for name in ("loss", "loss_ce", "loss_similarity", "loss_diversity"):
@@ -175,7 +177,7 @@ def test_logits_and_the_loss_agree(small: Small, batch: Batch) -> None:
 def test_a_few_steps_learn_a_batch_by_heart(small: Small, batch: Batch) -> None:
     model = build(small())
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    losses = []
+    losses: list[float] = []
     for _ in range(40):
         output, _ = step(model, batch, seed=len(losses))
         optimizer.step()

@@ -114,7 +114,7 @@ class StopAfter(SignalHandler):
         self._left = asked
 
     @property
-    def signum(self) -> int:  # type: ignore[override]
+    def signum(self) -> int:
         self._left -= 1
         return signal.SIGTERM if self._left < 0 else 0
 
@@ -151,13 +151,13 @@ class InProcess:
     ) -> RunPaths:
         """Trains to the end, or raises Interrupted."""
         AcceleratorState._reset_state(reset_partial_state=True)
-        paths = self.paths(name, resume, paths)
-        session = Session(self.config(**changes), paths, stop or SignalHandler(), rank=0)
+        run_paths = self.paths(name, resume, paths)
+        session = Session(self.config(**changes), run_paths, stop or SignalHandler(), rank=0)
         try:
             session.train()
         finally:
             session.finish("success", None)
-        return paths
+        return run_paths
 
 
 @pytest.fixture

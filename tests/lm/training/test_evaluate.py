@@ -73,7 +73,8 @@ def test_it_is_deterministic_draws_nothing_and_leaves_the_mode(trained: Any) -> 
 
 
 def test_a_stop_gives_it_up(trained: Any) -> None:
-    assert run(*trained, stopped=True) is None
+    loaded, run_data = trained
+    assert run(loaded, run_data, stopped=True) is None
 
 
 def test_batches_hold_every_row_within_the_budget(trained: Any) -> None:

@@ -99,7 +99,9 @@ def _make(folder: Path, texts: Iterable[str], tokenizer: TextTokenizer) -> None:
             file.flush()
             os.fsync(file.fileno())
         if not documents:
-            raise DataError("the data holds no document with text", 'each line is {"text": "..."} with some text')
+            raise DataError(  # noqa: TRY301 - what was begun is removed below
+                "the data holds no document with text", 'each line is {"text": "..."} with some text'
+            )
         meta = {"documents": documents, "tokens": tokens, "sha256": sha.hexdigest()}
         (temporary / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
         temporary.replace(folder)

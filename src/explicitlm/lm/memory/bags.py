@@ -111,7 +111,7 @@ def chosen_row(weight_TC: Tensor, table_UD: Tensor, bags: Bags, choice_T1: Tenso
 
 class _ChosenRow(Function):
     @staticmethod
-    def forward(ctx: Any, weight_TC: Tensor, table_UD: Tensor, index_TC: Tensor, slot_T: Tensor) -> Tensor:
+    def forward(ctx: Any, _weight_TC: Tensor, table_UD: Tensor, index_TC: Tensor, slot_T: Tensor) -> Tensor:
         ctx.save_for_backward(table_UD, index_TC, slot_T)
         return table_UD.index_select(0, slot_T)
 

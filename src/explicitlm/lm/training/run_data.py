@@ -54,8 +54,6 @@ class RunData:
 def load_run_data(config: TrainConfig, paths: RunPaths) -> RunData:
     """Reads, checks and tokenises all data of a run.
 
-    Args:
-
     Raises:
         DataError: anything missing, broken or of another shape than the configuration says.
     """

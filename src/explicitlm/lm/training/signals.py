@@ -43,7 +43,7 @@ class SignalHandler:
         if "ACCELERATE_MIXED_PRECISION" in os.environ and sys.platform == "linux":
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
 
-    def _receive(self, signum: int, frame: FrameType | None) -> None:
+    def _receive(self, signum: int, _frame: FrameType | None) -> None:
         if self.signum:
             return  # already on the way out: the state must be written whole
         self.signum = signum

@@ -140,8 +140,10 @@ def open_run(plan: Plan, mode: Mode) -> Any:
 
 
 def _color(run_id: str) -> str:
-    """A colour for the run. Left to the SDK it would draw from Python's global generator, as its retries do:
-    the training's digest chain would then tell a tracked run from an untracked one.
+    """A colour for the run.
+
+    Left to the SDK it would be drawn from Python's global generator, as its retries are, and the digest chain of a
+    tracked training would differ from that of an untracked one.
     """
     hue = hashlib.sha256(run_id.encode()).digest()[0] / 256
     return "#" + "".join(f"{round(255 * part):02x}" for part in colorsys.hls_to_rgb(hue, 0.5, 0.5))
@@ -151,7 +153,7 @@ def _must_be_reachable(settings: Any) -> None:
     if not settings.api_key:
         raise UnavailableError("no API key (swanlab login)")
     try:
-        urllib.request.urlopen(settings.api_host, timeout=REACH_SECONDS).close()
+        urllib.request.urlopen(settings.api_host, timeout=REACH_SECONDS).close()  # noqa: S310 - the user's own server
     except urllib.error.HTTPError:
         pass  # any answer will do
     except (OSError, ValueError) as error:
