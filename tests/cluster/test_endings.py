@@ -23,7 +23,7 @@ def log_of(box, experiment: str):
 def train_until_step(box, experiment: str, step: int):
     """Starts the training and waits until it is well under way."""
     process = start(box, "explicitlm", "cluster", "train", experiment)
-    wait_for(lambda: steps_in(log_of(box, experiment)) >= step)
+    wait_for(lambda: steps_in(log_of(box, experiment)) >= step, process)
     return process
 
 
@@ -32,7 +32,7 @@ def test_interrupted_is_recorded_and_goes_on_to_the_same_bits(project) -> None:
     project.explicitlm("cluster", "pre", "away", "-m", "抢占 preempted", *LONG)
     process = train_until_step(project, "away", 8)
     process.terminate()  # the launcher alone, as a scheduler does
-    out, _ = process.communicate(timeout=120)
+    out, _ = process.communicate()
     assert process.returncode == 130, out
     assert "next: explicitlm cluster train away" in out and "sealed: interrupted" in out
 

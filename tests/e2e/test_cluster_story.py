@@ -87,7 +87,7 @@ def test_two_experiments_away_at_once(hosts, hosts_slurm, login, fresh, tmp_path
     output = hosts.compute(f"cat explicitlm-exp_a-{number}.out").stdout
     assert (job["JobState"], job["Restarts"]) == ("COMPLETED", "1"), output
     assert "continuing from the last resume state" in output
-    out, err = by_hand.communicate(timeout=300)
+    out, err = by_hand.communicate()
     assert by_hand.returncode == 0, out + err
     assert "sealed already" in hosts.compute("explicitlm cluster train exp_a").stdout
 

@@ -42,7 +42,7 @@ def test_two_queue_workers_on_two_versions(project) -> None:
     project.dvc("exp", "run", "--queue", "-n", "on_new")
     project.dvc("queue", "start", "-j", "2")
     try:
-        wait_for(lambda: project.git("for-each-ref", "refs/exps").count("/on_") == 2, seconds=240)
+        wait_for(lambda: project.git("for-each-ref", "refs/exps").count("/on_") == 2)
     finally:
         project.dvc("queue", "stop", "--kill")
     records = {name: experiment_record(project, name) for name in ("on_old", "on_new")}
@@ -73,7 +73,7 @@ def test_isolated_runs_fetch_what_the_cache_lacks(project, rclone, way: str) -> 
     if way == "queue":
         project.dvc("queue", "start", "-j", "2")
         try:
-            wait_for(lambda: project.git("for-each-ref", "refs/exps").count("/on_") == 2, seconds=240)
+            wait_for(lambda: project.git("for-each-ref", "refs/exps").count("/on_") == 2)
         finally:
             project.dvc("queue", "stop", "--kill")
     for name, (revision, _) in runs.items():

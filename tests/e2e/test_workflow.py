@@ -59,7 +59,7 @@ def test_a_queue_of_two_workers(project) -> None:
     for name, seed in (("exp_a", 1), ("exp_b", 2)):
         project.dvc("exp", "run", "--queue", "-n", name, "-S", f"seed={seed}")
     project.dvc("queue", "start", "-j", "2")
-    wait_for(lambda: project.dvc("queue", "status").stdout.count("Success") == 2, 180)
+    wait_for(lambda: project.dvc("queue", "status").stdout.count("Success") == 2)
     first, second = experiment_record(project, "exp_a"), experiment_record(project, "exp_b")
     assert (first["seed"], second["seed"]) == (1, 2)
     assert first["versions"]["checkpoint_hash"] != second["versions"]["checkpoint_hash"]
@@ -136,9 +136,9 @@ def test_ctrl_c_leaves_a_record_and_resume_ends_at_the_same_bits(project) -> Non
     arguments = ("epochs=30", "save_interval=3")
     project.explicitlm("run", "whole", *arguments)
     process = start(project, "explicitlm", "run", "broken", "-m", "中断 test", *arguments)
-    wait_for(lambda: steps_in(project.root / "logs/broken.log") >= 20)
+    wait_for(lambda: steps_in(project.root / "logs/broken.log") >= 20, process)
     os.killpg(process.pid, signal.SIGINT)
-    out, _ = process.communicate(timeout=120)
+    out, _ = process.communicate()
     assert process.returncode == 5, out
     assert "next: explicitlm run broken --resume" in out
     record = project.record("broken")
@@ -157,9 +157,9 @@ def test_ctrl_c_leaves_a_record_and_resume_ends_at_the_same_bits(project) -> Non
 
 def test_ctrl_c_in_the_workspace(project) -> None:
     process = start(project, "dvc", "exp", "run", "-n", "stopped", "-S", "epochs=50")
-    wait_for(lambda: steps_in(project.root / "logs/stopped.log") >= 5)
+    wait_for(lambda: steps_in(project.root / "logs/stopped.log") >= 5, process)
     os.killpg(process.pid, signal.SIGINT)
-    out, _ = process.communicate(timeout=120)
+    out, _ = process.communicate()
     assert process.returncode != 0
     assert "stopped was interrupted by SIGINT" in out
     assert project.record("stopped")["status"] == "interrupted"
@@ -185,10 +185,10 @@ def test_a_failed_training_leaves_a_failed_record(project) -> None:
 
 def test_a_run_that_was_killed_without_a_word_keeps_a_record(project) -> None:
     process = start(project, "explicitlm", "run", "killed", "epochs=50")
-    wait_for(lambda: steps_in(project.root / "logs/killed.log") >= 5)
+    wait_for(lambda: steps_in(project.root / "logs/killed.log") >= 5, process)
     for child in psutil.Process(process.pid).children(recursive=True):
         child.kill()
-    process.communicate(timeout=60)
+    process.communicate()
     assert not (project.root / "experiments/records/killed.json").exists()
     project.explicitlm("publish", "killed")
     assert project.record("killed")["status"] == "interrupted"
@@ -197,10 +197,10 @@ def test_a_run_that_was_killed_without_a_word_keeps_a_record(project) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_schedulers_signal_ends_as_interrupted(project, number: signal.Signals) -> None:
     process = start(project, "dvc", "exp", "run", "-n", "requeued", "-S", "epochs=50")
-    wait_for(lambda: steps_in(project.root / "logs/requeued.log") >= 5)
+    wait_for(lambda: steps_in(project.root / "logs/requeued.log") >= 5, process)
     (stage,) = [child for child in descendants(process, "explicitlm.pipeline.train") if "python" in child.name()]
     stage.send_signal(number)
-    process.communicate(timeout=120)
+    process.communicate()
     record = project.record("requeued")
     assert (record["status"], record["failure"]["signal"]) == ("interrupted", number.name)
     assert record["failure"]["exit_code"] == 128 + number

@@ -29,7 +29,7 @@ def held(tree: Path, among: Callable[[], Iterable[psutil.Process]] | None = None
     Yields:
         its own processes, without launchers.
     """
-    wait_for(lambda: any((tree / run_dir(tree.name) / "states").glob("step-*")), seconds=240)
+    wait_for(lambda: any((tree / run_dir(tree.name) / "states").glob("step-*")))
     candidates = psutil.process_iter() if among is None else among()
     found = [one for one in candidates if _trains(one, tree, look_in=among is None)]
     for process in found:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import psutil
 
+# Only against a test that would wait for ever: what is waited for takes seconds, or a minute on a busy machine.
+PATIENCE_S = 600
+
 
 def start(box, *words: str) -> subprocess.Popen[str]:
     """Starts a command as a terminal does: in a process group of its own, which Ctrl-C reaches as a whole."""
@@ -30,7 +33,7 @@ def kill_all(process: subprocess.Popen[str]) -> None:
     """SIGKILL to a command and everything below it, as at the failure of a machine."""
     for each in (*psutil.Process(process.pid).children(recursive=True), process):
         each.kill()
-    process.communicate(timeout=60)
+    process.communicate()
 
 
 def steps_in(log: Path) -> int:
@@ -38,14 +41,22 @@ def steps_in(log: Path) -> int:
     return len(re.findall(r"^step ", log.read_text(), re.MULTILINE)) if log.exists() else 0
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 90) -> None:
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
     """Waits for something real to happen.
 
+    Args:
+        condition: asked again and again.
+        process: what makes it happen; once it has ended nobody needs to wait any longer.
+
     Raises:
-        TimeoutError: it did not.
+        TimeoutError: it did not, within a time that a machine far slower than ours would not need.
+        RuntimeError: the process has ended without it.
     """
-    end = time.monotonic() + seconds
+    end = time.monotonic() + PATIENCE_S
     while not condition():
+        if process is not None and process.poll() is not None and not condition():
+            output = process.communicate()[0] if process.stdout else ""
+            raise RuntimeError(f"the process ended with {process.returncode} before it\n{output}")
         if time.monotonic() > end:
-            raise TimeoutError(f"{condition} did not come true within {seconds} s")
+            raise TimeoutError(f"{condition} did not come true within {PATIENCE_S} s")
         time.sleep(0.02)

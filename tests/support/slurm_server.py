@@ -20,7 +20,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from processes import PATIENCE_S
 
+# KillWait, GraceTime: a training that was told to end may take as long to save as a busy machine makes it.
 # cred_expire: also the time for which a requeued job waits, 120 s by default.
 CONF = """ClusterName=explicitlm
 SlurmctldHost={host}({address})
@@ -45,7 +47,7 @@ PreemptMode=REQUEUE
 GresTypes=gpu
 SlurmdParameters=config_overrides
 ReturnToService=2
-KillWait=5
+KillWait=300
 MinJobAge=3600
 JobRequeue=1
 SlurmctldPort={port}
@@ -56,7 +58,7 @@ SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd-%n.log
 {nodes}
-PartitionName=normal Nodes=ALL Default=YES PriorityTier=1 GraceTime=120 State=UP
+PartitionName=normal Nodes=ALL Default=YES PriorityTier=1 GraceTime=300 State=UP
 PartitionName=urgent Nodes=ALL PriorityTier=2 PreemptMode=OFF State=UP
 """
 NODE = "NodeName={name} NodeHostname={host} NodeAddr={address} Port={port} CPUs=4 RealMemory=2000 Gres=gpu:4"
@@ -94,9 +96,9 @@ class Slurm:
         shown = self.call("scontrol", "show", "--oneliner", "job", number)
         return dict(word.split("=", 1) for word in shown.splitlines()[0].split() if "=" in word)
 
-    def wait(self, number: str, condition: Callable[[dict[str, str]], bool], seconds: float = 240) -> dict[str, str]:
+    def wait(self, number: str, condition: Callable[[dict[str, str]], bool]) -> dict[str, str]:
         """Waits until it holds for a job, and gives what is known of the job then."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE_S
         while not condition(found := self.job(number)):
             assert time.monotonic() < end, f"{found}\n{self.output()}"
             time.sleep(0.1)
@@ -147,7 +149,7 @@ def running(controller: Host, nodes: dict[str, Host]) -> Iterator[Slurm]:
         for words in commands
     ]  # fmt: skip
     try:
-        end = time.monotonic() + 30
+        end = time.monotonic() + PATIENCE_S
         while not _all_idle(slurm, len(nodes)):
             assert time.monotonic() < end, slurm.output()
             time.sleep(0.1)

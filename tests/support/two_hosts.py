@@ -49,7 +49,7 @@ class Hosts:
     def compute(self, line: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs a line on compute, as its user, in its project folder."""
         done = self.start_on_compute(line)
-        out, err = done.communicate(timeout=300)
+        out, err = done.communicate()
         if check and done.returncode:
             pytest.fail(f"on compute: {line} gave {done.returncode}\n{out}\n{err}")
         return subprocess.CompletedProcess(line, done.returncode, out, err)

@@ -198,7 +198,7 @@ class Processes:
 
     def run(self, *words: str, expect: int = 0, **changes: Any) -> str:
         process = self.start(*words, **changes)
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate()
         assert process.returncode == expect, output
         return output
 

@@ -86,7 +86,7 @@ def test_a_signal_saves_and_tells_its_code(processes: Any, number: signal.Signal
         if line.startswith("step 4/"):
             processes.tell(json.loads((folder / "status.json").read_text())["pid"], number)
             break
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate()
     assert process.returncode == (128 + number if len(launcher) == 1 else 1)
     assert f"interrupted by {number.name}" in output
     status = json.loads((folder / "status.json").read_text())

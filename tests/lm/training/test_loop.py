@@ -64,7 +64,7 @@ def test_two_processes_resume_to_the_bit_when_one_is_told_to_stop(processes: Any
             status = json.loads((processes.folder / "runs/cut/status.json").read_text())
             processes.tell(status["pid"])
             break
-    process.communicate(timeout=120)
+    process.communicate()
     assert json.loads((processes.folder / "runs/cut/status.json").read_text())["exit_code"] == 143
     processes.run(*words, "--resume", **common)
     assert hashes(processes.folder / "out/whole") == hashes(processes.folder / "out/cut")
