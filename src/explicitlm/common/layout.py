@@ -30,6 +30,7 @@ INDEX = f"{RECORDS}/INDEX.md"
 LOCAL = ".explicitlm"
 RUNS = f"{LOCAL}/runs"
 CLUSTER = f"{LOCAL}/cluster"
+ROWS = f"{LOCAL}/rows.json"  # what was read of the records, to be read faster
 SENT = f"{LOCAL}/sent.json"  # in a cluster tree: the receipt of what left the login node
 RETURNED = f"{LOCAL}/returned.json"  # and of what the training left
 PUSHED = f"{LOCAL}/pushed"  # where `cluster push` sent it last

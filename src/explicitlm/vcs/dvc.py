@@ -140,6 +140,10 @@ class Dvc:
             [sys.executable, "-m", "dvc", *arguments], cwd=self.root, env=environment, stdin=subprocess.DEVNULL
         )
 
+    def queue(self, name: str, overrides: list[str]) -> None:
+        """Puts an experiment into the queue, from which `dvc queue start` runs it."""
+        self._run("exp", "run", "--queue", "--name", name, *(f"--set-param={override}" for override in overrides))
+
     def workspace_row(self) -> dict[str, Any]:
         """What `dvc exp show` says of the workspace: params, metrics, hashes of deps and outs."""
         output = self._run("exp", "show", "--json", "--rev", "HEAD", "--hide-queued", "--hide-failed")

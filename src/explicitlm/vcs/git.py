@@ -115,6 +115,16 @@ class Git:
         output = self._run("ls-files", "--others", "--exclude-standard", "-z", "--", ".", *_excluding(exclude))
         return [name for name in output.split("\0") if name]
 
+    def diff_stat(self, before: str, after: str | None, paths: tuple[str, ...]) -> list[str] | None:
+        """What changed between two commits in some paths, a line a file; None where git lacks a commit.
+
+        Args:
+            before: a commit. after: another; None: the files as they are now. paths: what is looked at.
+        """
+        revisions = [before] if after is None else [before, after]
+        output = self._try("diff", "--stat=100", "--no-color", "--no-ext-diff", *revisions, "--", *paths)
+        return None if output is None else [line.strip() for line in output.splitlines()]
+
     def experiments(self) -> dict[str, list[str]]:
         """DVC's experiments: commits by name (a name is unique only per baseline)."""
         found: dict[str, list[str]] = {}

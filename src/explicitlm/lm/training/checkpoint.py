@@ -17,16 +17,9 @@ from explicitlm.common.files import read_json, sync_folder, to_json
 from explicitlm.lm.config import TrainConfig, parse_train_config
 from explicitlm.lm.data.tokenizer import TextTokenizer
 from explicitlm.lm.model import ExplicitLM
+from explicitlm.lm.observation import OBSERVATION
 
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
-
-# How a run is watched and saved; none of it changes a weight, so it is not a part of a checkpoint or a state.
-OBSERVATION = frozenset(
-    {
-        *("log_interval", "eval_interval", "save_interval", "digest_interval"),
-        *("use_swanlab", "swanlab_project", "swanlab_workspace", "swanlab_mode"),
-    }
-)
 
 
 class Checkpoint(NamedTuple):

@@ -1,0 +1,139 @@
+"""Verbs that look at experiments: what differs, and whether it is real."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from explicitlm.cli.options import AsJson, show, show_json
+from explicitlm.common import logs
+from explicitlm.common.errors import UsageError
+
+if TYPE_CHECKING:
+    from explicitlm.comparison.table import Table
+    from explicitlm.records.rows import Row
+    from explicitlm.vcs.workspace import Workspace
+
+app = typer.Typer()
+
+_WIDTH = 100  # where there is no terminal to ask
+
+
+@app.command("compare")
+def compare_command(
+    experiments: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="None: all of them.")] = None,
+    where: Annotated[str | None, typer.Option(metavar="EXPR", help="Only those for which it holds.")] = None,
+    sort: Annotated[str | None, typer.Option(metavar="KEY", help="By a value; -KEY: the largest first.")] = None,
+    columns: Annotated[str | None, typer.Option(metavar="KEY,...", help="These columns and no others.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Pair the two experiments' groups by seed, N pairs wanted.")
+    ] = None,
+    run: Annotated[bool, typer.Option("--run", help="With --seeds: queue the runs that are missing.")] = False,
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_md: Annotated[bool, typer.Option("--md", help="Print a Markdown table.")] = False,
+) -> None:
+    """Show what differs between experiments: two in words, any others in a table.
+
+    EXPR and KEY use the names of parameters (learning_rate), of metrics (val_loss), and id, status, seed, description,
+    timestamp, duration_s, outcome, data.database, code.lm, environment.device and their like.
+
+    Examples:
+
+      explicitlm compare --where 'val_loss < 2.5 and n_layers == 6' --sort val_loss
+
+      explicitlm compare exp_010 exp_040
+
+      explicitlm compare exp_010 exp_040 --seeds 5 --run
+
+      explicitlm compare --columns id,seed,val_loss --csv
+    """
+    from explicitlm.comparison import table
+    from explicitlm.vcs.workspace import Workspace
+
+    logs.set_up(quiet=as_json or as_csv or as_md)
+    workspace = Workspace.find()
+    asked = experiments or []
+    if (run or seeds) and (len(asked) != 2 or not seeds):
+        raise UsageError("--seeds N compares two experiments, and --run needs it",
+                         "explicitlm compare exp_010 exp_040 --seeds 5 --run")  # fmt: skip
+    rows = read_rows(workspace)
+    if seeds:
+        _show_seeds(workspace, rows, asked, seeds, run, as_json)
+        return
+    chosen = choose(rows, asked, where)
+    if len(asked) == 2 and not (where or sort or columns or as_csv or as_md):
+        _show_pair(workspace, chosen, as_json)
+        return
+    _show_table(table.make(chosen, columns.split(",") if columns else None, sort), as_json, as_csv, as_md)
+
+
+def read_rows(workspace: Workspace) -> list[Row]:
+    """All records; those that cannot be read are told on standard error, one line each."""
+    from explicitlm.comparison.table import printable
+    from explicitlm.records import rows
+
+    found = rows.load(workspace.main)
+    for problem in found.problems:
+        print(f"warning: {printable(str(problem))}", file=sys.stderr)
+    return found.rows
+
+
+def choose(rows: list[Row], ids: list[str], where: str | None) -> list[Row]:
+    """The experiments asked for: by id (none: all) and by condition."""
+    from explicitlm.comparison.table import select
+    from explicitlm.records.expressions import Expression
+
+    chosen = select(rows, ids) if ids else rows
+    if where:
+        condition = Expression(where)
+        condition.check_names({name for row in rows for name in row.names()} if rows else condition.names)
+        chosen = [row for row in chosen if condition(row.get)]
+    return chosen
+
+
+def _show_table(found: Table, as_json: bool, as_csv: bool, as_md: bool) -> None:
+    if as_json:
+        show_json({"experiments": found.as_dicts()})
+    elif as_csv:
+        print(found.as_csv(), end="")
+    elif as_md:
+        print(found.as_markdown(), end="")
+    elif found.rows:
+        width = shutil.get_terminal_size((_WIDTH, 24)).columns if os.isatty(1) else _WIDTH
+        print(found.as_text(width), end="")
+    else:
+        show("no experiment matches")
+
+
+def _show_pair(workspace: Workspace, chosen: list[Row], as_json: bool) -> None:
+    from explicitlm.comparison import pair, sources
+
+    first, second = chosen
+    found = pair.compare(first, second, sources.file_lists(workspace.main), sources.code_changes(workspace))
+    if as_json:
+        show_json(found.as_dict())
+    else:
+        show("\n".join(found.words()))
+
+
+def _show_seeds(workspace: Workspace, rows: list[Row], ids: list[str], wanted: int, run: bool, as_json: bool) -> None:
+    from explicitlm.comparison import seeds
+
+    found = seeds.compare(rows, ids[0], ids[1], wanted)
+    if as_json:
+        show_json(found.as_dict())
+    else:
+        show("\n".join(seeds.words(found)))
+    if not found.missing:
+        return
+    if run:
+        from explicitlm.pipeline import queue
+
+        queue.missing_seeds(workspace, found.missing)
+    elif not as_json:
+        show(f"next: explicitlm compare {ids[0]} {ids[1]} --seeds {wanted} --run")

@@ -1,0 +1,152 @@
+"""What differs between two experiments, whole: parameters, data by file, code by file, environment, results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from explicitlm.common import layout
+from explicitlm.comparison.table import number, printable
+from explicitlm.records.rows import Row
+
+CODE_PATHS = (layout.TRAINING_SCRIPT, "src/explicitlm/lm", "src/explicitlm/common", layout.REQUIREMENTS)
+_MOST_FILES = 5
+
+Listing = Callable[[str], "dict[str, str] | None"]  # files of a data version by its hash; None where it is not here
+Stat = Callable[[str, str], "list[str] | None"]  # `git diff --stat` of the code between two revisions
+
+
+@dataclass(frozen=True)
+class DataChange:
+    """Two versions of a dataset; the lists of files are None where a version's own list is not on this machine."""
+
+    before: str | None
+    after: str | None
+    added: list[str] | None = None
+    removed: list[str] | None = None
+    changed: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class PairDifference:
+    """All that differs; a name maps to the first's value and the second's.
+
+    Attributes:
+        code: None where the code is equal; else `git diff --stat`, empty where git lacks one of the commits.
+        metrics: of both, also where they are equal.
+    """
+
+    first: str
+    second: str
+    parameters: dict[str, tuple[Any, Any]]
+    data: dict[str, DataChange]
+    code: list[str] | None
+    environment: dict[str, tuple[Any, Any]]
+    metrics: dict[str, tuple[Any, Any]]
+    status: tuple[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For --json."""
+        return asdict(self)
+
+    def words(self) -> list[str]:
+        """For a person, a line a fact."""
+        lines = [f"{self.second} against {self.first}"]
+        if self.status != ("finished", "finished"):
+            lines.append(f"status: {self.second} {self.status[1]}, {self.first} {self.status[0]}")
+        lines.append(_section("parameters", self.parameters))
+        lines += ["data: equal"] if not self.data else [_data_words(name, item) for name, item in self.data.items()]
+        lines += self._code_words()
+        lines.append(_section("environment", self.environment))
+        return [*lines, *self._result_words()]
+
+    def _code_words(self) -> list[str]:
+        if self.code is None:
+            return ["code: equal"]
+        if not self.code:
+            return ["code: it differs; git lacks one of the commits (git fetch --tags)"]
+        return ["code:", *(f"  {printable(line)}" for line in self.code)]
+
+    def _result_words(self) -> list[str]:
+        lines = []
+        for name, (before, after) in self.metrics.items():
+            if isinstance(before, int | float) and isinstance(after, int | float):
+                if before != after:
+                    lines.append(f"  {name}: {number(before)} -> {number(after)} ({after - before:+.5g})")
+            elif before != after:
+                lines.append(f"  {name}: {_value(before)} -> {_value(after)}")
+        return ["results:", *lines] if lines else ["results: equal" if self.metrics else "results: none"]
+
+
+def compare(first: Row, second: Row, listing: Listing, stat: Stat) -> PairDifference:
+    """Compares two experiments.
+
+    Args:
+        first, second: the experiments; what is told is how the second differs from the first.
+        listing: gives the files of a data version. stat: gives what changed in the code.
+    """
+    differs = any(first.code.get(name) != second.code.get(name) for name in ("lm", "common", "script", "requirements"))
+    if "lm" not in first.code or "lm" not in second.code:  # a run without a checkpoint: only its commit is known
+        differs = (first.code["commit"], first.code["dirty"]) != (second.code["commit"], second.code["dirty"])
+    return PairDifference(
+        first.id,
+        second.id,
+        _apart(first.params, second.params),
+        {folder: _data(first.data.get(folder), second.data.get(folder), listing)
+         for folder in dict.fromkeys([*first.data, *second.data]) if first.data.get(folder) != second.data.get(folder)},
+        (stat(_revision(first), _revision(second)) or []) if differs else None,
+        _apart(first.environment, second.environment),
+        {name: (first.metrics.get(name), second.metrics.get(name))
+         for name in dict.fromkeys([*first.metrics, *second.metrics])},
+        (first.head["status"], second.head["status"]),
+    )  # fmt: skip
+
+
+def _apart(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    names = dict.fromkeys([*before, *after])
+    return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}
+
+
+def _revision(row: Row) -> str:
+    """The commit that holds the code as it ran: the experiment's own, which holds uncommitted changes too."""
+    return f"refs/tags/{row.head['tag']}" if row.head["tag"] else str(row.code["commit"])
+
+
+def _data(before: str | None, after: str | None, listing: Listing) -> DataChange:
+    old, new = (listing(md5) if md5 else {} for md5 in (before, after))
+    if old is None or new is None:
+        return DataChange(before, after)
+    return DataChange(
+        before,
+        after,
+        sorted(new.keys() - old.keys()),
+        sorted(old.keys() - new.keys()),
+        sorted(name for name in new.keys() & old.keys() if new[name] != old[name]),
+    )
+
+
+def _section(title: str, values: dict[str, tuple[Any, Any]]) -> str:
+    if not values:
+        return f"{title}: equal"
+    told = "".join(f"\n  {name}: {_value(before)} -> {_value(after)}" for name, (before, after) in values.items())
+    return f"{title}:{told}"
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "(none)"
+    return number(value) if isinstance(value, float) else printable(str(value)) or "''"
+
+
+def _data_words(name: str, change: DataChange) -> str:
+    versions = f"data {name}: {(change.before or '(none)')[:8]} -> {(change.after or '(none)')[:8]}"
+    if change.added is None:
+        return f"{versions} (dvc fetch brings the lists of files)"
+    parts = []
+    for word in ("added", "removed", "changed"):
+        files: list[str] = getattr(change, word)
+        if files:
+            more = f" and {len(files) - _MOST_FILES} more" if len(files) > _MOST_FILES else ""
+            parts.append(f"{word} {printable(', '.join(files[:_MOST_FILES]))}{more}")
+    return f"{versions}: {'; '.join(parts) or 'the same files'}"

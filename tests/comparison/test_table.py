@@ -1,0 +1,133 @@
+"""Tables of what differs, and two experiments in words."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import pytest
+from made_records import made
+
+from explicitlm.common.errors import UsageError
+from explicitlm.comparison import pair, seeds, table
+from explicitlm.records import rows
+from explicitlm.records.rows import Row
+
+
+def row(experiment: str, **more: Any) -> Row:
+    return Row(rows.parse(json.dumps(made(experiment, **more)).encode(), experiment))
+
+
+@pytest.fixture
+def some() -> list[Row]:
+    return [
+        row("exp_a", params={"learning_rate": 1e-3, "log_interval": 5}, metrics={"val_loss": 2.5, "steps": 9}),
+        row("exp_b", params={"learning_rate": 2e-3, "seed": 2}, metrics={"val_loss": 2.25, "steps": 9}),
+        row("exp_c", params={"learning_rate": 2e-3}, status="failed", description="学习率=2e-3"),
+    ]
+
+
+def test_columns_are_what_differs_then_results(some: list[Row]) -> None:
+    found = table.make(some, sort="val_loss")
+    assert found.columns == ["id", "status", "learning_rate", "seed", "val_loss"]
+    assert [line[0] for line in found.rows] == ["exp_b", "exp_a", "exp_c"]
+    assert [line[0] for line in table.make(some, sort="-val_loss").rows] == ["exp_a", "exp_b", "exp_c"]
+    assert "\n".join(line.rstrip() for line in found.as_text(100).splitlines()) == (
+        "id     status    learning_rate  seed  val_loss\n"
+        "exp_b  finished          0.002     2      2.25\n"
+        "exp_a  finished          0.001  1337       2.5\n"
+        "exp_c  failed            0.002  1337         -"
+    )
+
+
+def test_a_narrow_terminal_names_what_it_does_not_show(some: list[Row]) -> None:
+    text = table.make(some).as_text(40)
+    assert max(len(line) for line in text.splitlines()[:-1]) <= 40
+    assert "(not shown: val_loss; --columns chooses" in text
+
+
+def test_other_forms(some: list[Row]) -> None:
+    found = table.make(some, ["id", "description", "val_loss"])
+    assert next(iter(csv.DictReader(io.StringIO(found.as_csv())))) == {
+        "id": "exp_a",
+        "description": "",
+        "val_loss": "2.5",
+    }
+    assert found.as_markdown().splitlines()[1] == "| --- | --- | --- |"
+    assert found.as_dicts()[2] == {"id": "exp_c", "description": "学习率=2e-3", "val_loss": None}
+    with pytest.raises(UsageError, match="no experiment has 'val_lss'"):
+        table.make(some, ["val_lss"])
+
+
+def test_words_of_a_record_steer_neither_terminal_nor_spreadsheet() -> None:
+    hostile = [row("exp_h", description='=HYPERLINK("http://x")\x1b[2J|<script>\nid')]
+    found = table.make(hostile, ["description"])
+    assert "\x1b" not in found.as_text(100) and len(found.as_text(100).splitlines()) == 2
+    assert found.as_csv().splitlines()[1].startswith("\"'=HYPERLINK")
+    assert "\\|&lt;script>" in found.as_markdown()
+
+
+def test_two_in_words() -> None:
+    before = row("exp_a", params={"learning_rate": 1e-3}, metrics={"val_loss": 2.5, "steps": 9})
+    after = row("exp_b", params={"learning_rate": 2e-3}, metrics={"val_loss": 2.25, "steps": 9}, lm="9" * 32,
+                data={"database": f"{'1' * 32}.dir", "embeddings": f"{'2' * 32}.dir"})  # fmt: skip
+    files = {
+        f"{'d' * 32}.dir": {"a.jsonl": "1", "b.jsonl": "2", "c.jsonl": "3"},
+        f"{'1' * 32}.dir": {"a.jsonl": "1", "b.jsonl": "9", "d.jsonl": "4"},
+    }
+    found = pair.compare(before, after, files.get, lambda *_: ["src/explicitlm/lm/x.py | 2 +-"])
+    assert "\n".join(found.words()) == (
+        "exp_b against exp_a\n"
+        "parameters:\n  learning_rate: 0.001 -> 0.002\n"
+        "data database: dddddddd -> 11111111: added d.jsonl; removed c.jsonl; changed b.jsonl\n"
+        "data embeddings: (none) -> 22222222 (dvc fetch brings the lists of files)\n"
+        "code:\n  src/explicitlm/lm/x.py | 2 +-\n"
+        "environment: equal\n"
+        "results:\n  val_loss: 2.5 -> 2.25 (-0.25)"
+    )
+
+
+def group(name: str, losses: dict[int, float], **params: object) -> list[Row]:
+    return [
+        row(f"{name}_{seed}", params={"seed": seed, **params}, metrics={"val_loss": loss, "steps": 9})
+        for seed, loss in losses.items()
+    ]
+
+
+def test_groups_are_found_and_paired_by_seed() -> None:
+    before = group("a", {1: 2.50, 2: 2.60, 3: 2.55, 4: 2.52})
+    after = group("b", {1: 2.30, 2: 2.41, 3: 2.36, 9: 9.0}, learning_rate=1e-3)
+    failed = row("b_1_seed4", params={"seed": 4, "learning_rate": 1e-3}, status="failed")
+    other = group("other_code", {4: 1.0}, learning_rate=1e-3)
+    other[0].code["lm"] = "0" * 32
+    everything = [*before, *after, failed, *other]
+    assert [sorted(found.by_seed) for found in seeds.groups(everything)] == [[1, 2, 3, 4], [1, 2, 3, 9], [4]]
+    found = seeds.compare(everything, "a_1", "b_1", 5)
+    assert found.pairs == {1: ("a_1", "b_1"), 2: ("a_2", "b_2"), 3: ("a_3", "b_3")}
+    loss = found.metrics["val_loss"]
+    assert loss.mean == pytest.approx(-0.19333333)
+    assert (loss.pairs, loss.verdict) == (3, "real")
+    assert [(item.like, item.seed, item.id) for item in found.missing] == [
+        ("b_1", 4, "b_1_seed4_2"),
+        ("a_1", 9, "a_1_seed9"),
+    ]
+    text = "\n".join(seeds.words(found))
+    assert "b_1 - a_1, 3 pairs by seed (1, 2, 3)" in text
+    assert "n=3  real" in text and "equal in every pair: steps" in text
+    assert "missing: b_1_seed4_2 (as b_1, seed=4)" in text
+
+
+def test_one_group_is_nothing_to_compare() -> None:
+    with pytest.raises(UsageError, match="differ in nothing but the seed"):
+        seeds.compare(group("a", {1: 2.5, 2: 2.6}), "a_1", "a_2", 5)
+
+
+def test_too_few_pairs_and_experiments_without_metrics() -> None:
+    before, after = group("a", {1: 2.5}), group("b", {2: 2.4}, learning_rate=1e-3)
+    found = seeds.compare([*before, *after], "a_1", "b_2", 2)
+    assert found.metrics == {} and len(found.missing) == 2
+    assert "no pair of finished experiments has a metric in common" in "\n".join(seeds.words(found))
+    failed = row("c", params={"learning_rate": 9e-3}, status="failed")
+    assert [item.id for item in seeds.compare([*before, failed], "a_1", "c", 1).missing] == ["c_seed1"]
