@@ -62,8 +62,10 @@ def versions(workspace: Workspace, name: str) -> list[Version]:
     named = _tags(git, dataset, set(store.ids(workspace.main)))
     found: dict[str, Version] = {}
     current = _current(workspace, dataset)
-    for commit, date, subject in reversed(git.history(dataset.pointer)):  # oldest first: the first to hold it counts
-        pointer = _at(git, commit, dataset)
+    history = git.history(dataset.pointer)
+    texts = git.read_each((commit for commit, _, _ in history), dataset.pointer)
+    for commit, date, subject in reversed(history):  # oldest first: the first to hold it counts
+        pointer = _parsed(texts[commit], dataset)
         if pointer is not None and pointer.md5 not in found:
             found[pointer.md5] = _version(pointer, commit, date, subject, named, used, current)
     newest_first = list(reversed(found.values()))
@@ -125,8 +127,7 @@ def _version(
     )
 
 
-def _at(git: Git, revision: str, dataset: Dataset) -> Pointer | None:
-    text = git.read(revision, dataset.pointer)
+def _parsed(text: str | None, dataset: Dataset) -> Pointer | None:
     if text is None:
         return None
     try:
@@ -143,8 +144,10 @@ def _current(workspace: Workspace, dataset: Dataset) -> Pointer | None:
 def _tags(git: Git, dataset: Dataset, experiments: set[str]) -> dict[str, list[str]]:
     """Snapshot tags by the hash that the dataset had there."""
     named: dict[str, list[str]] = {}
-    for tag in git.tags():
-        pointer = None if tag in experiments else _at(git, tag, dataset)
+    snapshots = [tag for tag in git.tags() if tag not in experiments]
+    texts = git.read_each((f"refs/tags/{tag}" for tag in snapshots), dataset.pointer)
+    for tag in snapshots:
+        pointer = _parsed(texts[f"refs/tags/{tag}"], dataset)
         if pointer is not None:
             named.setdefault(pointer.md5, []).append(tag)
     return named

@@ -7,6 +7,7 @@ of a published experiment; versions are compared by content; what git does not h
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from explicitlm.common.errors import DataError
@@ -125,7 +126,18 @@ class _Finder:
         """
         if self._pins.get(dataset.param) == current.md5:
             return True
-        return self._git.holds_version(dataset.pointer, self._workspace.workdir / dataset.pointer)
+        return current.md5 in self._committed(dataset)
+
+    def _committed(self, dataset: Dataset) -> set[str]:
+        """Hashes of the versions that commits of HEAD or of any branch hold.
+
+        By what the .dvc files say, not by their bytes: a checkout with core.autocrlf has other line ends.
+        """
+        hashes = set()
+        for text in self._git.committed(dataset.pointer):
+            with suppress(DataError):  # a commit with conflict marks names no version
+                hashes.add(parse_pointer(text, dataset.pointer).md5)
+        return hashes
 
     def _at(self, commit: str, dataset: Dataset) -> Pointer | None:
         text = self._git.read(commit, dataset.pointer)

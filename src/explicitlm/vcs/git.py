@@ -1,18 +1,33 @@
-"""The only place that calls git.
-
-Everything goes through git's public commands (by GitPython's thin command wrapper), so that hooks,
-worktrees, alternates and configuration behave as the user knows them.
-"""
+"""What the project asks of git. Steps that write are plumbing: no hook, editor or filter has a part in them."""
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-
-from git import Git as GitCommand
-from git.exc import GitCommandError, GitCommandNotFound, NoSuchPathError
 
 from explicitlm.common.errors import DataError, ExplicitLMError, UsageError
 from explicitlm.common.files import sha256
+from explicitlm.vcs.git_command import GitError, run_git
+
+# What `git diff` would else take from the user's configuration
+PLAIN_DIFF = (
+    "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--no-relative", "--ignore-submodules=none",
+    "--src-prefix=a/", "--dst-prefix=b/", "--diff-algorithm=myers", "--unified=3", "--inter-hunk-context=0",
+    "--submodule=short", "-O/dev/null",
+)  # fmt: skip
+IN_PROGRESS = {  # by the file that git keeps meanwhile: what it is, and how it ends
+    "MERGE_HEAD": ("a merge", "git merge --continue"),
+    "rebase-merge": ("a rebase", "git rebase --continue"),
+    "rebase-apply": ("a rebase", "git rebase --continue"),
+    "CHERRY_PICK_HEAD": ("a cherry-pick", "git cherry-pick --continue"),
+    "REVERT_HEAD": ("a revert", "git revert --continue"),
+}
+SIGNING_S = 120  # for a person who types a pass phrase
+TRIES = 5  # to put a commit on a branch that others move at the same time
 
 
 class Git:
@@ -24,26 +39,31 @@ class Git:
 
     def __init__(self, folder: Path) -> None:
         self.root = folder
-        self._git = GitCommand(str(folder))
         try:
             self.head = self._run("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
-        except (GitCommandNotFound, NoSuchPathError):
+        except FileNotFoundError:
             raise UsageError("git is not installed, or the folder is gone", "apt-get install git") from None
-        except GitCommandError:
-            inside = self._try("rev-parse", "--is-inside-work-tree") == "true"
-            cause = "has no commit yet" if inside else "is not inside a git repository"
-            hint = "git add -A && git commit -m 'first commit'" if inside else "clone the project with git clone"
-            raise UsageError(f"{folder} {cause}", hint) from None
+        except GitError:
+            raise self._unusable() from None
 
-    def _run(self, *arguments: str, strip: bool = True) -> str:
-        output = self._git.execute(["git", *arguments], strip_newline_in_stdout=False)
-        assert isinstance(output, str)
-        return output.rstrip("\n") if strip else output
-
-    def _try(self, *arguments: str, strip: bool = True) -> str | None:
+    def _unusable(self) -> UsageError:
         try:
-            return self._run(*arguments, strip=strip)
-        except GitCommandError:
+            self._run("rev-parse", "--is-inside-work-tree")
+        except GitError as error:
+            first, *rest = error.message.splitlines()
+            if first.startswith("not a git repository"):
+                return UsageError(f"{self.root} is not inside a git repository", "clone the project with git clone")
+            advised = [line.strip() for line in rest if line.strip().startswith("git config")]
+            return UsageError(f"git: {first}", advised[0] if advised else "git status")
+        return UsageError(f"{self.root} has no commit yet", "git add -A && git commit -m 'first commit'")
+
+    def _run(self, *args: str, text: str | None = None, more: Mapping[str, str] | None = None) -> str:
+        return run_git(self.root, *args, text=text, more=more).rstrip("\n")
+
+    def _try(self, *args: str) -> str | None:
+        try:
+            return self._run(*args)
+        except GitError:
             return None
 
     # -- reading ---------------------------------------------------------------------------------
@@ -58,17 +78,31 @@ class Git:
         """Whether history was cut by `git clone --depth`."""
         return self._run("rev-parse", "--is-shallow-repository") == "true"
 
-    def prefix(self) -> str:
-        """Path of the folder inside the repository; "" at its top."""
-        return self._run("rev-parse", "--show-prefix")
-
     def branch(self) -> str | None:
         """The current branch; None when HEAD is detached."""
-        return self._try("symbolic-ref", "--quiet", "--short", "HEAD")
+        reference = self._try("symbolic-ref", "--quiet", "HEAD")
+        return reference and reference.removeprefix("refs/heads/")
 
     def read(self, revision: str, path: str) -> str | None:
-        """Text of a file at a revision; None where it did not exist."""
-        return self._try("show", f"{revision}:./{path}", strip=False)
+        """Text of a file at a revision, as git holds it; None where it did not exist."""
+        return self.read_each([revision], path)[revision]
+
+    def read_each(self, revisions: Iterable[str], path: str) -> dict[str, str | None]:
+        """Text of a file at many revisions; None where it did not exist."""
+        wanted = list(dict.fromkeys(revisions))
+        if not wanted:
+            return {}
+        # Without filters, unlike `git show`; one process for all
+        output = run_git(self.root, "cat-file", "--batch", text="".join(f"{each}:./{path}\n" for each in wanted))
+        rest, found = output.encode("utf-8", "surrogateescape"), {}
+        for revision in wanted:
+            header, _, rest = rest.partition(b"\n")
+            blob = re.fullmatch(rb"[0-9a-f]+ (\w+) (\d+)", header)
+            size = int(blob[2]) if blob else -1
+            content, rest = (rest[:size], rest[size + 1 :]) if blob else (b"", rest)
+            is_file = blob is not None and blob[1] == b"blob"
+            found[revision] = content.decode("utf-8", "surrogateescape") if is_file else None
+        return found
 
     def names(self, revision: str, folder: str) -> list[str]:
         """Paths of what a folder holds at a revision."""
@@ -80,34 +114,35 @@ class Git:
 
     def history(self, path: str) -> list[tuple[str, str, str]]:
         """Commits of any branch, remote branch or tag that changed `path`, newest first: (hash, ISO date, subject)."""
-        output = self._run("log", "HEAD", "--branches", "--remotes", "--tags", "--topo-order",
+        output = self._run("log", "HEAD", "--branches", "--remotes", "--tags", "--topo-order", "--full-history",
                            "--format=%H%x09%cI%x09%s", "--", path)  # fmt: skip
         return [(commit, date, subject) for commit, date, subject in
-                (line.split("\t", 2) for line in output.splitlines())]  # fmt: skip
+                (line.split("\t", 2) for line in output.split("\n") if line)]  # fmt: skip
+
+    def committed(self, path: str) -> set[str]:
+        """The different texts that commits of HEAD or of any branch gave `path`.
+
+        Experiments and their tags do not count: they also hold data that the user never committed.
+        """
+        commits = self._run("log", "HEAD", "--branches", "--remotes", "--full-history", "--format=%H", "--", path)
+        return {text for text in self.read_each(commits.split(), path).values() if text is not None}
 
     def tags(self) -> list[str]:
         """Names of all tags."""
         return self._run("for-each-ref", "--format=%(refname:strip=2)", "refs/tags").splitlines()
 
-    def holds_version(self, path: str, file: Path) -> bool:
-        """Whether a commit of HEAD or of any branch gave `path` the content of `file`.
-
-        Experiments and their tags do not count: they also hold data that the user never committed.
-        """
-        blob = self._run("hash-object", "--no-filters", "--", str(file.resolve()))
-        found = self._try(
-            "log", "HEAD", "--branches", "--remotes", "-1", "--format=%H", f"--find-object={blob}", "--", path
-        )
-        return bool(found)
+    def branches(self) -> list[str]:
+        """Names of all branches of this clone."""
+        return self._run("for-each-ref", "--format=%(refname:strip=2)", "refs/heads").splitlines()
 
     def changed(self, exclude: tuple[str, ...]) -> list[str]:
         """Tracked files that differ from HEAD, staged or not, without the excluded paths."""
-        output = self._run("diff", "--name-only", "-z", "HEAD", "--", ".", *_excluding(exclude))
+        output = self._run("diff", "--name-only", "-z", *PLAIN_DIFF, "HEAD", "--", ".", *_excluding(exclude))
         return [name for name in output.split("\0") if name]
 
     def diff_digest(self, exclude: tuple[str, ...]) -> str:
         """sha256 of the difference to HEAD, staged or not, without the excluded paths."""
-        output = self._run("diff", "--binary", "--no-color", "--no-ext-diff", "HEAD", "--", ".", *_excluding(exclude))
+        output = self._run("diff", "--binary", "--full-index", *PLAIN_DIFF, "HEAD", "--", ".", *_excluding(exclude))
         return sha256(output.encode("utf-8", "surrogateescape"))
 
     def untracked(self, exclude: tuple[str, ...]) -> list[str]:
@@ -144,60 +179,128 @@ class Git:
         """Whether git takes the name for a tag."""
         return self._try("check-ref-format", f"refs/tags/{name}") is not None
 
+    # -- before a commit -------------------------------------------------------------------------
+
     def check_committable(self) -> None:
         """Checks that a commit could be made here: before hours of training, not after them.
 
         Raises:
-            UsageError: HEAD is on no branch, or git does not know who commits.
+            UsageError: a merge or rebase is going on, HEAD is on no branch, git does not know who commits, or commits
+                are to be signed and cannot be.
         """
-        if self.branch() is None:
-            raise UsageError(
-                "HEAD is detached: the record would be on no branch", "git switch main, then the same command"
-            )
-        if self._try("var", "GIT_COMMITTER_IDENT") is None:
+        self._check_state()
+        if self._try("var", "GIT_COMMITTER_IDENT") is None or self._try("var", "GIT_AUTHOR_IDENT") is None:
             raise UsageError(
                 "git does not know who commits", 'git config user.name "..." && git config user.email "..."'
             )
+        if self._signs():
+            try:
+                self._commit_tree(f"{self.head}^{{tree}}", "a signature, tried before it is needed")
+            except GitError as error:
+                raise UsageError(
+                    f"commits are to be signed here (commit.gpgsign), and git cannot: {error.message.splitlines()[0]}",
+                    "correct the key (git config user.signingkey), or for this clone: git config commit.gpgsign false",
+                ) from None
+
+    def _check_state(self) -> None:
+        folder = Path(self._run("rev-parse", "--absolute-git-dir"))
+        for name, (what, proceed) in IN_PROGRESS.items():
+            if (folder / name).exists():
+                raise UsageError(f"{what} is going on in {self.root}: the record would become a part of it",
+                                 f"finish it (git status, then {proceed}), then the same command")  # fmt: skip
+        if self.branch() is None:
+            names = self.branches()
+            main = next((name for name in ("main", "master") if name in names), names[0] if names else "-c main")
+            raise UsageError(
+                "HEAD is detached: the record would be on no branch", f"git switch {main}, then the same command"
+            )
+
+    def _signs(self) -> bool:
+        return self._try("config", "--type=bool", "--get", "commit.gpgsign") == "true"
 
     # -- writing ---------------------------------------------------------------------------------
 
     def stage(self, *paths: str) -> None:
-        """Adds files to the index, ignored ones too."""
-        self._write("add", "--force", "--", *paths)
+        """Adds files to the index as they are, byte for byte: ignored ones too, through no filter."""
+        self._write("update-index", "--add", "--index-info", text=self._index_lines(paths))
 
     def tag(self, name: str, commit: str) -> None:
-        """Names a commit for good."""
-        self._write("tag", name, commit)
+        """Names a commit for good, by a plain tag.
+
+        Raises:
+            UsageError: the tag exists, or a tag `name/...` or a tag that `name` lies under.
+        """
+        self._write("update-ref", f"refs/tags/{name}", commit, "0" * len(commit))
 
     def commit_only(self, message: str, *paths: str) -> str | None:
-        """Commits just these paths, whatever else is staged; None when they hold nothing new."""
-        self.stage(*paths)
-        if self._try("diff", "--cached", "--quiet", "HEAD", "--", *paths) is not None:
-            return None
-        self._write("commit", "--quiet", "--only", "--message", message, "--", *paths)
-        return self._run("rev-parse", "HEAD")
+        """Commits just these paths on the current branch, whatever else is staged; None when they hold nothing new.
 
-    def _write(self, *arguments: str) -> None:
+        Raises:
+            UsageError: in git's words.
+        """
+        lines = self._index_lines(paths)
+        self._write("update-index", "--add", "--index-info", text=lines)
+        for _ in range(TRIES):
+            parent = self._run("rev-parse", "--verify", "HEAD^{commit}")
+            tree = self._tree_with(parent, lines)
+            if tree == self._run("rev-parse", f"{parent}^{{tree}}"):
+                return None
+            try:
+                commit = self._commit_tree(tree, message, parent)
+                self._run("update-ref", "-m", f"commit: {message.splitlines()[0]}", "HEAD", commit, parent)
+            except GitError as error:
+                if self._try("rev-parse", "--verify", "HEAD^{commit}") != parent:
+                    continue  # another commit was made meanwhile: this one goes on top of it
+                raise UsageError(f"git commit failed: {error.message}", _next_after(error.message)) from None
+            return commit
+        raise UsageError("the branch is moved by others all the time", "the same command again")
+
+    def _tree_with(self, parent: str, lines: str) -> str:
+        """The tree of a commit with these index lines changed, made in an index of its own."""
+        with tempfile.TemporaryDirectory(prefix="explicitlm-index-") as folder:
+            own = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+            self._run("read-tree", parent, more=own)
+            self._run("update-index", "--add", "--index-info", text=lines, more=own)
+            return self._run("write-tree", more=own)
+
+    def _commit_tree(self, tree: str, message: str, parent: str | None = None) -> str:
+        args = ["commit-tree", tree, *(["-p", parent] if parent else []), *(["-S"] if self._signs() else []), "-F", "-"]
         try:
-            self._run(*arguments)
-        except GitCommandError as error:
-            said = _words(error)
-            raise UsageError(f"git {arguments[0]} failed: {said}", _next_after(said)) from None
+            return run_git(self.root, *args, text=message.rstrip("\n") + "\n", seconds=SIGNING_S).strip()
+        except subprocess.TimeoutExpired:
+            raise GitError(f"signing took longer than {SIGNING_S} s (a pass phrase that nobody typed?)", 1) from None
+
+    def _index_lines(self, paths: tuple[str, ...]) -> str:
+        """What `update-index --index-info` reads, for files as they lie in the folder."""
+        prefix = self._run("rev-parse", "--show-prefix")
+        # One path a line, none of ours has a line break; a relative one would count from the top of the repository
+        files = "".join(f"{self.root.absolute() / path}\n" for path in paths)
+        hashes = self._write("hash-object", "-w", "--no-filters", "--stdin-paths", text=files)
+        return "".join(f"{_mode(self.root / path)} {blob}\t{prefix}{path}\n"
+                       for path, blob in zip(paths, hashes.split(), strict=True))  # fmt: skip
+
+    def _write(self, *args: str, text: str | None = None, more: Mapping[str, str] | None = None) -> str:
+        try:
+            return self._run(*args, text=text, more=more)
+        except GitError as error:
+            raise UsageError(f"git {args[0]} failed: {error.message}", _next_after(error.message)) from None
+
+
+def _mode(path: Path) -> str:
+    return "100755" if os.access(path, os.X_OK) else "100644"
 
 
 def _excluding(paths: tuple[str, ...]) -> list[str]:
     return [f":(exclude){path}" for path in paths]
 
 
-def _words(error: GitCommandError) -> str:
-    """What git said, without GitPython's quoting."""
-    text = str(error.stderr or error.stdout or error).strip()
-    return text.removeprefix("stderr: ").strip().strip("'").strip()
-
-
-def _next_after(said: str) -> str:
-    if "index.lock" in said:
+def _next_after(message: str) -> str:
+    if "index.lock" in message or ("cannot lock ref" in message and "Unable to create" in message):
         return "another git is at work here: wait for it, then the same command"
+    if "No space left" in message:
+        return "free space there, then the same command"
+    if "exists; cannot create" in message or "already exists" in message:
+        return "git tag -l shows the names in use; rename the other one, then the same command"
     return "git status"
 
 

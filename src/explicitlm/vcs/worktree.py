@@ -11,6 +11,9 @@ from pathlib import Path
 
 from explicitlm.vcs.git import Git
 
+# With core.autocrlf the code would have other bytes here than in its commit
+AS_IT_IS = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.autocrlf", "GIT_CONFIG_VALUE_0": "false"}
+
 
 def add(main: Path, folder: Path) -> None:
     """Makes a worktree on the commit of the main checkout's HEAD, with its uncommitted changes to tracked files.
@@ -39,7 +42,7 @@ def remove(main: Path, folder: Path) -> None:
 class _Main(Git):
     def add_worktree(self, folder: Path) -> None:
         self._write("worktree", "prune")  # of folders that were removed by hand
-        self._write("worktree", "add", "--quiet", "--detach", str(folder), "HEAD")
+        self._write("worktree", "add", "--quiet", "--detach", str(folder), "HEAD", more=AS_IT_IS)
 
     def remove_worktree(self, folder: Path) -> None:
         self._write("worktree", "remove", "--force", str(folder))
@@ -62,7 +65,7 @@ class Worktree(Git):
         Returns:
             the experiment's commit, whose parent is the commit it started from.
         """
-        self._write("add", "--all", "--", ".")
+        self._write("add", "--all", "--", ".", more=AS_IT_IS)
         tree = self._run("write-tree")
         commit = self._run("commit-tree", tree, "-p", self.head, "-m", f"dvc: commit experiment {name}")
         self._write("update-ref", f"refs/exps/{self.head[:2]}/{self.head[2:]}/{name}", commit)
