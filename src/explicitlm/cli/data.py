@@ -11,6 +11,7 @@ import typer
 from explicitlm.cli.options import AsJson, show, show_json
 from explicitlm.common import logs
 from explicitlm.common.errors import UsageError
+from explicitlm.datasets.table import DATASETS
 
 app = typer.Typer()
 remote_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Choose the store that data is pushed to.")
@@ -98,7 +99,7 @@ def remote_local_command() -> None:
 
 @data_app.command("log", no_args_is_help=True)
 def data_log_command(
-    dataset: Annotated[str, typer.Argument(help="database, benchmarks, embeddings, knowledge_base or cache.")],
+    dataset: Annotated[str, typer.Argument(help=f"One of {', '.join(dataset.folder for dataset in DATASETS)}.")],
     as_json: AsJson = False,
 ) -> None:
     """List the versions of a dataset, newest first: date, size, files, tags, and the experiments that used them.

@@ -147,9 +147,10 @@ def _save_experiment(workspace: Workspace, manifest: Manifest) -> None:
     """Weights into the cache, record and pointer into the tree, all of it into the DVC experiment."""
     workspace.dvc.commit_stage("train", workspace.main)
     _check_lock(workspace.workdir, manifest)
-    if not workspace.dvc.repro_stage("record", workspace.main, manifest.id):
-        raise DataError(f"{manifest.id} was not recorded (the reason is above)",
-                        f"explicitlm cluster post {manifest.id}")  # fmt: skip
+    for stage in workspace.pipeline.after("train"):
+        if not workspace.dvc.repro_stage(stage, workspace.main, manifest.id):
+            raise DataError(f"{manifest.id} was not recorded: {stage} failed (the reason is above)",
+                            f"explicitlm cluster post {manifest.id}")  # fmt: skip
     Worktree(workspace.workdir).save_experiment(manifest.id)
 
 
@@ -162,7 +163,7 @@ def _check_lock(tree: Path, manifest: Manifest) -> None:
     lock = load_yaml((tree / layout.PIPELINE_LOCK).read_text(encoding="utf-8"), layout.PIPELINE_LOCK)["stages"]["train"]
     found = {dep["path"]: dep.get("md5") for dep in lock["deps"]}
     for dataset in DATASETS:
-        version = manifest.data[dataset.param]
+        version = manifest.data.get(dataset.param)
         if version and dataset.path in found and found[dataset.path] != version.md5:
             raise DataError(f"{tree / dataset.path} is not the version that was sent ({version.md5[:8]}) any more",
                             f"dvc --cd {tree} checkout --force {dataset.pointer}, then the same command")  # fmt: skip

@@ -58,8 +58,9 @@ def _make(workspace: Workspace, experiment: str, tree: Path, overrides: Mapping[
     write_text(tree / ".dvc/config.local", f"[cache]\n    dir = {config['cache']['dir']}\n", mode=0o600)
     change_yaml(tree / layout.PARAMS, overrides)
     prepared = Workspace(tree, workspace.main)
-    if not prepared.dvc.repro_stage("sync_data", workspace.main, experiment):
-        raise DataError(f"{experiment} was not prepared (the reason is above)", "explicitlm doctor")
+    for stage in prepared.pipeline.before("train"):
+        if not prepared.dvc.repro_stage(stage, workspace.main, experiment):
+            raise DataError(f"{experiment} was not prepared: {stage} failed (the reason is above)", "explicitlm doctor")
     return receipt.seal_sent(prepared, experiment)
 
 

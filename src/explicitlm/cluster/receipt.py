@@ -78,7 +78,8 @@ def seal_sent(workspace: Workspace, experiment: str) -> Sent:
     """
     tree = workspace.workdir
     names = [name for name in Worktree(tree).tracked() if not name.startswith(NOT_SENT)]
-    code = {*names, layout.PIPELINE_LOCK, layout.MANIFEST, layout.DATA_VERSIONS}
+    made = [tree / name for stage in workspace.pipeline.before("train") for name in workspace.pipeline.outputs(stage)]
+    code = {*names, layout.PIPELINE_LOCK, *(_name(tree, path) for path in _files(made))}
     files = {name: _seal(tree / name) for name in sorted(code)}
     with workspace.open_store() as data_store:
         for dataset in DATASETS:

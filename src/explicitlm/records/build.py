@@ -112,12 +112,12 @@ def _record(
 
 
 def _commit(manifest: Manifest, param: str) -> str | None:
-    version = manifest.data[param]
+    version = manifest.data.get(param)
     return version.commit if version else None
 
 
 def _details(manifest: Manifest, param: str) -> DataDetails | None:
-    version = manifest.data[param]
+    version = manifest.data.get(param)
     return DataDetails(**version.model_dump(exclude={"commit"})) if version else None
 
 

@@ -70,7 +70,8 @@ class Manifest(Sealed):
 
     Attributes:
         id: the experiment. created_at: UTC, ISO 8601. started_by: the command, as the user typed it.
-        data: by `Dataset.param`; None for an optional dataset that is not there.
+        data: by `Dataset.param`; None for an optional dataset that is not there. One that was added
+            to the project after the manifest was sealed has no key.
         changed_params: parameters that differ from HEAD's params.yaml, as [HEAD's, ours].
         resumed: whether the run continues an interrupted one.
     """

@@ -20,7 +20,7 @@ def commands(manifest: Manifest, weights: bool) -> Reproduction:
     code = f"git checkout {commit}"
     steps = []
     for dataset in DATASETS:
-        if version := manifest.data[dataset.param]:
+        if version := manifest.data.get(dataset.param):
             held_by = version.commit or commit
             steps.append(f"git checkout {held_by} -- {dataset.pointer} && dvc pull {dataset.pointer}")
     return Reproduction(

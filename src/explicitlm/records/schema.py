@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from explicitlm.lm.config import TrainConfig
 
@@ -28,14 +28,24 @@ class Experiment(Part):
     command: str
 
 
-class DataCommits(Part):
-    """The commit of each dataset's version, named as in the guide."""
+class DataCommits(BaseModel):
+    """The commit of each dataset's version, by `Dataset.record_key`; a dataset that is added later has its own key."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, str | None] = Field(init=False)
 
     dataset_commit: str | None
     val_dataset_commit: str | None
     embedding_commit: str | None
     database_init_commit: str | None
     cache_commit: str | None
+
+    @model_validator(mode="after")
+    def _only_commits(self) -> DataCommits:
+        wrong = [name for name in self.__pydantic_extra__ if not name.endswith("_commit")]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)}: not the commit of a dataset")
+        return self
 
 
 class Versions(Part):

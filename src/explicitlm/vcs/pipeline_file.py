@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from explicitlm.common import layout
@@ -33,9 +34,47 @@ class PipelineFile:
             raise ConfigError(f"{self._path} holds no stages", f"git checkout -- {layout.PIPELINE}")
         return stages
 
+    def before(self, stage: str) -> list[str]:
+        """The stages that run before a stage: all that need nothing of what comes out of it, in an order that works."""
+        return [name for name in self._order if name != stage and name not in self._after(stage)]
+
+    def after(self, stage: str) -> list[str]:
+        """The stages that need what comes out of a stage, directly or through others, in an order that works."""
+        return [name for name in self._order if name in self._after(stage)]
+
+    @cached_property
+    def _order(self) -> list[str]:
+        try:
+            return list(TopologicalSorter({name: self._needs(name) for name in self.stages}).static_order())
+        except CycleError as error:
+            raise ConfigError(
+                f"{self._path}: stages wait for each other: {' -> '.join(error.args[1])}", "dvc dag"
+            ) from None
+
+    def _after(self, stage: str) -> set[str]:
+        found = {stage}
+        for name in self._order:
+            if any(needed in found for needed in self._needs(name)):
+                found.add(name)
+        return found - {stage}
+
+    def _needs(self, stage: str) -> list[str]:
+        """The stages that make a dependency of a stage, or a file within one, or a folder around one."""
+        wanted = [PurePosixPath(dep) for dep in self.deps(stage)]
+        return [
+            name
+            for name in self.stages
+            if name != stage
+            and any(
+                made.is_relative_to(dep) or dep.is_relative_to(made)
+                for made in map(PurePosixPath, self.outputs(name))
+                for dep in wanted
+            )
+        ]
+
     def deps(self, stage: str) -> list[str]:
         """What a stage declares as its inputs: code, data, handed-on files."""
-        return list(self.stages[stage].get("deps", []))
+        return [dep if isinstance(dep, str) else next(iter(dep)) for dep in self.stages[stage].get("deps", [])]
 
     def outputs(self, stage: str) -> list[str]:
         """What a stage declares as its outs, metrics and plots."""
