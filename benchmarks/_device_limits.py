@@ -1,4 +1,4 @@
-"""What a device could do at most, and what a training step needs at least (facts/performance.md)."""
+"""What a device could do at most, and what a training step needs at least."""
 
 from __future__ import annotations
 

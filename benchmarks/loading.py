@@ -30,7 +30,7 @@ from explicitlm.lm.data.tokenizer import load_or_train
 from explicitlm.lm.model import ExplicitLM
 from explicitlm.lm.training.digest import digest_tensors
 
-BATCHES = 200  # of the guide's shape: 48 sequences of 512 tokens
+BATCHES = 200  # of the paper's shape: 48 sequences of 512 tokens
 WORDS = 4000
 
 
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parser.add_argument("--mib", type=int, nargs=2, default=(16, 64), help="two sizes of the corpus")
     options = parser.parse_args()
-    config = TrainConfig()  # the guide's: dim 512, 8 layers, N 1,048,576, 48 sequences of 512 tokens, 16 a step
+    config = TrainConfig()  # the paper's: dim 512, 8 layers, N 1,048,576, 48 sequences of 512 tokens, 16 a step
     with tempfile.TemporaryDirectory() as name:
         small, _ = tokenising(Path(name), options.mib[0], config)
         large, windows = tokenising(Path(name), options.mib[1], config)

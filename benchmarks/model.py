@@ -1,6 +1,6 @@
 """Tokens/s and peak memory of ExplicitLM, of the dense baseline and of a plain reference form, in one run.
 
-    python benchmarks/model.py             # the CPU shape of facts/explicitlm.md: about 8 minutes on 2 cores
+    python benchmarks/model.py             # the shape for a CPU: about 8 minutes on 2 cores
     python benchmarks/model.py --json
 
 A step is forward, backward, optimizer, and the bank's update at its frequency. Every form has a process of its

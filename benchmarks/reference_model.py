@@ -1,6 +1,6 @@
 """The plain form of the memory, as the public code computes it, to measure against and to check with.
 
-Own code after facts/explicitlm.md: tokens gathered to [B, S, C, L, D] and averaged, the cosine on an expanded
+Own code after the paper and its public code: tokens gathered to [B, S, C, L, D] and averaged, the cosine on an expanded
 query, diversity from all pairs, the full C x C square of the product-key search, an int64 bank, all logits
 held at once, and a bank update that multiplies all L positions of each selected row with the vocabulary.
 The mathematics of the loss is the model's own, so equal weights give equal losses (tests/model/

@@ -116,7 +116,7 @@ class Sandbox:
 
 
 def write_data(root: Path, version: int) -> None:
-    """Tiny data in the formats of the guide: text, benchmark items, facts."""
+    """Tiny data in the formats of docs/data-formats.md: text, benchmark items, facts."""
     people = PEOPLE[: 4 * version]
     facts = [(person, CITIES[(index * 3 + version) % 8]) for index, person in enumerate(people)]
     texts = [f"{person} lives in {city}. In {city} one meets {person}." for person, city in facts] * 12

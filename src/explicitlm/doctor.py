@@ -1,4 +1,4 @@
-"""`explicitlm doctor`: the guide's check list (5.4), each line with the command that mends it."""
+"""`explicitlm doctor`: a check list, each line with the command that repairs it."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def _data(workspace: Workspace) -> Iterator[Check]:
         folder = workspace.workdir / dataset.path
         listing = scan(folder)
         if listing is None:
-            yield Check(dataset.path, "warn", f"version {pointer.md5[:8]} is not laid out here",
+            yield Check(dataset.path, "warn", f"version {pointer.md5[:8]} is not checked out here",
                         f"dvc pull {dataset.pointer} (the sample: explicitlm sample-data)")  # fmt: skip
         elif not fits(listing, pointer):
             yield Check(

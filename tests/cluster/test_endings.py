@@ -99,7 +99,7 @@ def test_training_twice_at_once_is_refused(project) -> None:
     first = train_until_step(project, "twice", 3)
     second = project.explicitlm("cluster", "train", "twice", check=False)
     assert second.returncode == 2 and "trains here already" in second.stderr
-    (here,) = json.loads(project.explicitlm("cluster", "list", "--json").stdout)["away"]
+    (here,) = json.loads(project.explicitlm("cluster", "list", "--json").stdout)["pending"]
     assert (here["id"], here["pushed_to"], here["returned"]) == ("twice", None, None)
     kill_all(first)
     with FileLock(project.root / CLUSTER / "twice" / LOCK, blocking=False):

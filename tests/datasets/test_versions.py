@@ -1,4 +1,4 @@
-"""Which version of each dataset a run uses, and bringing it: the rules of design.md, on real git and DVC."""
+"""Which version of each dataset a run uses, and bringing it: the rules of resolve.py, on real git and DVC."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/cluster.md as it stands, on two hosts that are really apart: the guide's example (3.2.5) in both forms."""
+"""docs/cluster.md as it stands, on two hosts that are really apart: its example in both forms."""
 
 from __future__ import annotations
 

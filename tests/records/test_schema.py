@@ -1,4 +1,4 @@
-"""The record's form: the guide's example fits, every field is explained, nothing else gets in."""
+"""The record's form: the fields that readers rely on are there, every field is explained, nothing else gets in."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def test_push_then_fetch_brings_every_object(project, monkeypatch) -> None:
 
 
 def test_a_remote_that_lost_an_object_is_repaired(project, monkeypatch) -> None:
-    """DVC says "everything is up to date" as long as the folder's list is there (facts/infra.md, silent loss 1)."""
+    """DVC says "everything is up to date" as long as the folder's list is there."""
     for key, value in project.env.items():
         monkeypatch.setenv(key, value)
     pointer, store = pointer_of(project.root, "database"), project.root.parent / "explicitlm-storage"

@@ -22,7 +22,7 @@ app = typer.Typer(
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the experiment.")]
 Place = Annotated[
-    str, typer.Argument(metavar="HOST:DIR", help="Folder on the compute node; the experiment lies in DIR/ID.")
+    str, typer.Argument(metavar="HOST:DIR", help="Folder on the compute node; the experiment goes into DIR/ID.")
 ]
 Print = Annotated[bool, typer.Option("--print", help="Only print the rsync line.")]
 
@@ -145,7 +145,7 @@ def post_command(
 def list_command(
     as_json: AsJson = False,
 ) -> None:
-    """Login node: which experiments are away, and what each of them waits for.
+    """Login node: which experiments are pending, and what each is waiting for.
 
     Example:
 
@@ -155,12 +155,12 @@ def list_command(
 
     found = pending(Workspace.find().main)
     if as_json:
-        show_json({"away": [each.as_dict() for each in found]})
+        show_json({"pending": [each.as_dict() for each in found]})
         return
     for each in found:
         logger.info(each.line())
     if not found:
-        logger.info("nothing is away; next: explicitlm cluster pre ID KEY=VALUE...")
+        logger.info("nothing is pending; next: explicitlm cluster pre ID KEY=VALUE...")
 
 
 @app.command("submit", no_args_is_help=True)

@@ -17,7 +17,7 @@ class Pending:
         sealed_at: when it was prepared, UTC.
         pushed_to: the place that `push` filled last, None without a push (as on a shared file system).
         returned: how the training that is back here ended, None while nothing sealed is back.
-        next: the command that brings it further.
+        next: the command that continues it.
     """
 
     id: str

@@ -3,7 +3,10 @@
     login --sent.json--> compute --returned.json--> login
 
 `sent` is made on the login node and checked on the compute node before it trains; `returned` is made there and checked
-at home. `returned` names the `sent` that it answers. They find every mix-up and damage, not a forger: there is no key.
+back there. `returned` names the `sent` that it answers. They find mix-ups and damage, but no forger: there is no key.
+
+BagIt (RFC 8493) seals whole folders in a layout of its own; these files stay where training and DVC expect them,
+data is sealed by the MD5 that DVC has computed already, and one receipt answers another.
 """
 
 from __future__ import annotations

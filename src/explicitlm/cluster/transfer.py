@@ -22,7 +22,7 @@ from explicitlm.vcs.pipeline_file import PipelineFile
 
 logger = logging.getLogger(__name__)
 
-PUSHES = f"{layout.CLUSTER}/pushed.json"  # in the main checkout: what lies where, for the next push to link from
+PUSHES = f"{layout.CLUSTER}/pushed.json"  # in the main checkout: what is where, for the next push to link from
 SIBLINGS = 20  # rsync takes no more folders to link from
 SILENCE_S = 60  # without a byte for so long, the line is taken as cut
 OPTIONS = ("--archive", "--no-owner", "--no-group", "--copy-links", "--partial-dir=.rsync-partial")

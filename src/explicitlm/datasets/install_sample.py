@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def make(workspace: Workspace) -> dict[int, dict[str, Pointer]]:
-    """Generates every version, then brings data/ to what its .dvc files say.
+    """Generates every version, then checks out what the .dvc files under data/ name.
 
     Returns:
         the pointers by version and folder.

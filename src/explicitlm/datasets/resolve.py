@@ -1,6 +1,6 @@
 """Which version of each dataset a run uses, found out without touching anything.
 
-The rules are those of design.md ("Data revisions"): "" is the current version, anything else a git revision or the id
+"" is the current version, anything else a git revision or the id
 of a published experiment; versions are compared by content; what git does not hold is never overwritten.
 """
 
@@ -122,7 +122,7 @@ class _Finder:
     def _leftover(self, dataset: Dataset, current: Pointer) -> bool:
         """Whether a differing .dvc was put there by an earlier pin, not by the user's own `dvc add`.
 
-        A pin on a published experiment may name a version that only its tag holds: the last manifest tells.
+        A pin on a published experiment may name a version that only its tag holds: the last manifest names it.
         """
         if self._pins.get(dataset.param) == current.md5:
             return True

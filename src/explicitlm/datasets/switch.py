@@ -121,7 +121,7 @@ def bring(workspace: Workspace, plans: list[DatasetPlan], whole: dict[str, bool]
 
 
 def _mend(data_store: DataStore, item: DatasetPlan, change: _Change | None) -> None:
-    """Makes sure that objects to be laid out hold what their hashes say; one that does not comes from the remote."""
+    """Makes sure that objects to be checked out match their hashes; one that does not is fetched from the remote."""
     if item.target is None:
         return
     needed = change.link.values() if change else [item.target.md5, *data_store.parts(item.target)]

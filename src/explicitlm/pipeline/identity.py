@@ -47,10 +47,10 @@ def check_id(experiment: str, workspace: Workspace) -> None:
         raise UsageError(f"{experiment} is used: {record} exists", choose)
     if git.tag_commit(experiment):
         raise UsageError(f"{experiment} is used: there is a git tag of that name", choose)
-    away = main / layout.cluster_tree(experiment)
-    if away.exists() and away.resolve() != Path.cwd():
-        raise UsageError(f"{experiment} is used: it is prepared for the cluster ({away})",
-                         f"{choose}; or drop it: git worktree remove --force {away}")  # fmt: skip
+    prepared = main / layout.cluster_tree(experiment)
+    if prepared.exists() and prepared.resolve() != Path.cwd():
+        raise UsageError(f"{experiment} is used: it is prepared for the cluster ({prepared})",
+                         f"{choose}; or drop it: git worktree remove --force {prepared}")  # fmt: skip
     if commits := git.experiments().get(experiment):
         raise UsageError(f"{experiment} is used by the DVC experiment {commits[0][:8]}",
                          f"{choose}; or drop it: dvc exp remove {experiment}")  # fmt: skip

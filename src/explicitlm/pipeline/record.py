@@ -46,7 +46,7 @@ def main() -> int:
     # What a stage adds to git's index becomes part of the experiment's commit.
     git.stage(layout.record(manifest.id), pointer_path)
     if not workspace.isolated:
-        dvc.checkout(pointer_path)  # links: `dvc exp save` refuses a pointer whose data is not laid out
+        dvc.checkout(pointer_path)  # links: `dvc exp save` refuses a pointer whose data is not in the workspace
     borrowed = (
         f" (weights of {result.experiment}, whose inputs were the same)" if result.experiment != manifest.id else ""
     )

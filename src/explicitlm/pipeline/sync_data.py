@@ -1,6 +1,6 @@
 """Stage 1, `python -m explicitlm.pipeline.sync_data`: settle what the experiment is made of, and seal it.
 
-Checks the environment, settles the id, resolves each dataset's revision, brings the data to it in place, and writes
+Checks the environment, settles the id, resolves each dataset's revision, switches the data to it in place, and writes
 the manifest (times and names: nothing depends on it) and data.json (content hashes: train depends on it).
 """
 
@@ -55,7 +55,7 @@ def main() -> int:
     )
     _warn(manifest)
     save_sealed(workspace.workdir / layout.MANIFEST, manifest)
-    # The run's own folder keeps a copy: it survives an isolated tree, and tells later what an interrupted run was.
+    # The run's own folder keeps a copy: it survives an isolated tree, and shows later what an interrupted run was.
     save_sealed(workspace.run_dir(experiment) / "manifest.json", manifest)
     write_json(
         workspace.workdir / layout.DATA_VERSIONS,

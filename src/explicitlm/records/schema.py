@@ -1,4 +1,4 @@
-"""The record of an experiment: the guide's JSON of section 5.2, and the fields added to it.
+"""The record of an experiment: versions, parameters, results, and the commands that reproduce it.
 
 Every field is explained in experiments/records/README.md; a test keeps the two in step.
 """
@@ -115,7 +115,7 @@ class Findings(Part):
 
 
 class Environment(BaseModel):
-    """Where it ran. The first three are the guide's; the training adds what it knows of its machine."""
+    """Where it ran. The first three are always there; the training adds what it knows about its machine."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 

@@ -20,7 +20,7 @@ class Cache:
 
     Args:
         folder: where it is.
-        links: the kinds of link by which files are laid out, the best first (DVC's cache.type).
+        links: the kinds of link by which files are checked out, the best first (DVC's cache.type).
         memo: a file that notes which large objects were hashed; losing it costs time only.
     """
 

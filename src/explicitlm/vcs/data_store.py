@@ -79,8 +79,8 @@ class DataStore(Cache):
     def push(self, pointers: Mapping[str, Pointer]) -> None:
         """Sends versions to the remote and makes sure that it really holds every object.
 
-        A remote that lost an object keeps saying "up to date" while it still has the folder's list (measured:
-        facts/infra.md), so the objects themselves are asked for; a lying list is removed there and sent again.
+        A remote that lost an object keeps saying "up to date" while it still has the folder's list
+        (seen with DVC 3), so the objects themselves are asked for; a lying list is removed there and sent again.
 
         Raises:
             StorageError: the remote is out of reach, full, or still incomplete after the repair.
@@ -227,7 +227,7 @@ def absolute_config(dvc_folder: Path) -> ConfigObj:
         merged.merge(part)
     for name in merged.sections:
         if name.startswith("remote "):
-            merged[name]["verify"] = "true"  # DVC alone takes a damaged object of the right length (facts/infra.md)
+            merged[name]["verify"] = "true"  # DVC alone takes a damaged object of the right length
             if str(merged[name].get("url", "")).startswith("s3://"):
                 merged[name].setdefault("connect_timeout", str(CONNECT_S))
                 merged[name].setdefault("read_timeout", str(READ_S))

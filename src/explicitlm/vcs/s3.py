@@ -1,6 +1,6 @@
 """Short questions to an S3 store, each answered or given up within seconds.
 
-DVC itself stays silent for up to minutes when nobody answers, and for ever when a full store blocks (facts/infra.md).
+DVC itself stays silent for up to minutes when nobody answers, and for ever when a full store blocks.
 So the store is asked before data moves, and again and again while DVC moves it.
 """
 

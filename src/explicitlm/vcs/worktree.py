@@ -1,7 +1,7 @@
 """A git worktree for one experiment: a checkout of its own, on the commit that the experiment starts from.
 
 Its index, files and params.yaml are its own, its commits and references are the project's. So several experiments can
-be away at once and come back in any order, whatever happens to the main checkout meanwhile.
+be pending at once and finish in any order, whatever happens to the main checkout meanwhile.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def add(main: Path, folder: Path) -> None:
 
 
 def remove(main: Path, folder: Path) -> None:
-    """Removes a worktree and all that lies in it."""
+    """Removes a worktree and everything in it."""
     _Main(main).remove_worktree(folder)
 
 
@@ -59,7 +59,7 @@ class Worktree(Git):
     def save_experiment(self, name: str) -> str:
         """Makes the worktree's content the DVC experiment `name`, replacing an earlier one of that name and baseline.
 
-        What `dvc exp save -f -n` does, with two differences: it needs no data of other experiments' pointers laid out,
+        What `dvc exp save -f -n` does, with two differences: it needs no data of other experiments' pointers,
         and touches neither HEAD nor DVC's scratch references, so that two may be saved at once.
 
         Returns:

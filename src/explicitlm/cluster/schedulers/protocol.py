@@ -41,7 +41,7 @@ class Node(Protocol):
 
 
 class Scheduler(Protocol):
-    """Submits prepared experiments, and tells a process of a job where it is."""
+    """Submits prepared experiments, and finds out where a process of a job runs."""
 
     def submit(self, main: Path, experiments: list[str], at: str | None, request: JobRequest) -> str:
         """Submits one job, or an array of several; returns its number.

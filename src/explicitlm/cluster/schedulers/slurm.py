@@ -1,8 +1,11 @@
 """A Slurm job for prepared experiments: one, or an array of several; on one node, or on several with GPUs each.
 
 Before its time limit, and when it is preempted, a job is told by a signal: the training saves a state and ends, the job
-puts itself back into the queue, and the next start continues to the bit. After the failure of a node Slurm starts it
+puts itself back into the queue, and the next start continues bit for bit. After the failure of a node Slurm starts it
 again by itself. A training that failed by itself is not repeated, and a job that was cancelled stays so.
+
+submitit is not used: it pickles a Python function and its own Python into the job, while here a plain script, kept
+beside the experiment, starts what was sealed, and Slurm (not a process on the login node) puts it back into the queue.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a language brings to the world: predicates with their sentences, and pools of words."""
+"""What a language adds to the world: predicates with their sentences, and pools of words."""
 
 from __future__ import annotations
 

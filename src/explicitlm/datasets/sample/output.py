@@ -1,4 +1,4 @@
-"""Writes a version of the sample data in the formats of real data (README, section on data)."""
+"""Writes a version of the sample data in the formats of real data (docs/data-formats.md)."""
 
 from __future__ import annotations
 

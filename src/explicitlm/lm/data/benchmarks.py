@@ -60,7 +60,9 @@ def read_benchmarks(path: Path) -> Benchmark:
                 texts.append(text_of(file, number, value))
     texts = [text for text in texts if text.strip()] or [item.texts()[item.answer] for item in items]
     if not texts:
-        raise DataError(f"the validation data in {path} holds neither text nor items", "see data formats in README.md")
+        raise DataError(
+            f"the validation data in {path} holds neither text nor items", "the formats are in docs/data-formats.md"
+        )
     return Benchmark(texts, items)
 
 

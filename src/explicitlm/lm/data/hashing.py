@@ -1,4 +1,8 @@
-"""A 64-bit mixing function: random-looking numbers from indices, the same with every version of numpy."""
+"""A 64-bit mixing function: random-looking numbers from indices, the same with every version of numpy.
+
+numpy's Philox gives equal raw bits in every version too, but needs a generator for each key; this is one vectorised
+expression over any array of keys, and torch can compute the same on a GPU (memory/noise.py).
+"""
 
 from __future__ import annotations
 

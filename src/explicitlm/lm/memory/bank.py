@@ -2,7 +2,7 @@
 
 Ids go up to 65,534 (`TrainConfig.vocab_size` <= 65535), so 16 bits always hold them: 32 MiB for a million
 entries where the public code's int64 takes 128 MiB. torch has few kernels for uint16, therefore the bits
-lie in an int16 buffer and are widened with a mask when read; below 32,768 that is the plain value.
+are kept in an int16 buffer and are widened with a mask when read; below 32,768 that is the plain value.
 The bank is a buffer, never a parameter: it has no gradient and no optimizer state.
 """
 

@@ -31,7 +31,7 @@ class Match(NamedTuple):
 def match_entries(
     query_TD: Tensor, entry_UD: Tensor, bags: Bags, log_prior_TC: Tensor, temperature: float, noise_TC: Tensor | None
 ) -> Match:
-    """Fine matching (facts/explicitlm.md, step 5), the coarse log-probability added to the cosine.
+    """Fine matching: one of the C retrieved entries by cosine similarity, plus the router's coarse log-probability.
 
     p = softmax((s + log_prior + g) / temperature); w is the one-hot of its largest entry, with p's gradient.
 

@@ -1,6 +1,6 @@
 """Cross entropy of a tied head without ever holding all logits [T, V] or their gradient.
 
-At the guide's shape (24,576 positions, V 6,400) fp32 logits take 630 MB and their gradient as much again.
+At the paper's shape (24,576 positions, V 6,400) fp32 logits take 630 MB and their gradient as much again.
 Rows of the softmax are independent, so a few hundred positions at a time are multiplied, turned into their
 gradient in place, and multiplied back: the gradients of both inputs are ready when forward ends.
 """

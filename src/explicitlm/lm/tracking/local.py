@@ -3,6 +3,8 @@
 train.csv and val.csv hold one row a logged step (`dvc plots show` draws them with `x: step`), metrics.json
 the final numbers (`dvc exp show`). A row is one unbuffered write: after SIGKILL every logged row is there.
 Numbers are written as Python's shortest exact form, so equal runs write equal bytes.
+
+dvclive is not used: it buffers, rewrites its files at each step, and has no place to cut a file back to a resume state.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def parse(argv: Sequence[str]) -> tuple[TrainConfig, RunPaths]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a training and returns its exit code. Of several processes the first one tells an error in full."""
+    """Runs a training and returns its exit code. Of several processes the first one reports an error in full."""
     arguments = sys.argv[1:] if argv is None else argv
     rank = os.environ.get("LOCAL_RANK", "0")
     if rank == "0":

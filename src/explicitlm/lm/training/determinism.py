@@ -1,4 +1,4 @@
-"""Seeds, deterministic kernels and the number of threads: what makes a run repeat to the bit."""
+"""Seeds, deterministic kernels and the number of threads: what makes a run reproducible bit for bit."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The digest chain: every k optimizer steps a hash of what was seen, of the generators and of the weights.
 
 Two runs that should be equal are compared row by row; the first row that differs says when they parted, and
-its columns say whether data, randomness or arithmetic did. `chain` covers all rows before it. At the guide's
+its columns say whether data, randomness or arithmetic did. `chain` covers all rows before it. At the paper's
 size (30 M parameters, 32 MB bank) one row hashes about 150 MB, 0.15 s, against 50 steps of seconds each.
 """
 

@@ -1,7 +1,7 @@
 """The training loop: micro-batches, optimizer steps, bank updates, and the moments at which it can be left.
 
 Its whole position is (step, micro): the micro-batches of optimizer step `step` that are done. Everything else
-follows from the data order by arithmetic, or lies in a resume state. Evaluation belongs to the boundary after
+follows from the data order by arithmetic, or is part of a resume state. Evaluation belongs to the boundary after
 a step; a run that was stopped during one repeats it.
 """
 

@@ -1,4 +1,4 @@
-"""What a run tells the pipeline besides its results: files in its run folder, for whoever joins the record.
+"""What a run reports to the pipeline besides its results: files in its run folder, for whoever joins the record.
 
 environment.json: machine and software. inputs.json: project files used. tracker.json: where the curves are.
 status.json: running, done, failed or interrupted, with the true exit code: `accelerate launch` hides it

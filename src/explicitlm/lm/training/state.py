@@ -4,6 +4,9 @@ A state is a folder `step-<optimizer steps>-<micro-batches of the next>` with th
 file a process (generators, accumulated gradients, bank queries, loss sums) and copies of the metrics files.
 It is written under another name, synced to disk and renamed: a killed process leaves no half state. Each
 file's SHA-256 stands in state.json, so a state that the disk has damaged is skipped for the one before.
+
+accelerate's save_state is not used: it saves between optimizer steps only, knows neither accumulated gradients nor bank
+queries, and its folders are neither renamed into place nor checked when they are read.
 """
 
 from __future__ import annotations
