@@ -15,7 +15,7 @@ from explicitlm.common.files import write_text
 from explicitlm.pipeline import run as pipeline
 from explicitlm.records.manifest import Manifest, load_sealed
 from explicitlm.vcs import worktree
-from explicitlm.vcs.data_store import absolute_config
+from explicitlm.vcs.dvc_config import cache_dir
 from explicitlm.vcs.workspace import Workspace
 from explicitlm.vcs.yaml_file import change_yaml, load_yaml
 
@@ -54,8 +54,7 @@ def pre(workspace: Workspace, experiment: str, description: str | None, assignme
 def _make(workspace: Workspace, experiment: str, tree: Path, overrides: Mapping[str, Any]) -> Sent:
     tree.parent.mkdir(parents=True, exist_ok=True)
     worktree.add(workspace.main, tree)
-    config = absolute_config(workspace.main / ".dvc")
-    write_text(tree / ".dvc/config.local", f"[cache]\n    dir = {config['cache']['dir']}\n", mode=0o600)
+    write_text(tree / ".dvc/config.local", f"[cache]\n    dir = {cache_dir(workspace.main)}\n", mode=0o600)
     change_yaml(tree / layout.PARAMS, overrides)
     prepared = Workspace(tree, workspace.main)
     for stage in prepared.pipeline.before("train"):

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from explicitlm.comparison.pair import CODE_PATHS, Listing, Stat
-from explicitlm.vcs.data_store import absolute_config
+from explicitlm.vcs.dvc_config import cache_dir
 from explicitlm.vcs.workspace import Workspace
 
 _HASH = re.compile(r"[0-9a-f]{32}\.dir")  # a record may come from anyone: nothing else becomes a path
@@ -19,7 +19,7 @@ def file_lists(main: Path) -> Listing:
     def listing(md5: str) -> dict[str, str] | None:
         if not _HASH.fullmatch(md5):
             return None
-        cache = Path(absolute_config(main / ".dvc")["cache"]["dir"]) / "files/md5"
+        cache = cache_dir(main) / "files/md5"
         try:
             entries = json.loads((cache / md5[:2] / md5[2:]).read_text(encoding="utf-8"))
             return {entry["relpath"]: entry["md5"] for entry in entries}

@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from configobj import ConfigObj
-
 from explicitlm.common.errors import DataError, ExplicitLMError, StorageError
+from explicitlm.common.files import write_text
 from explicitlm.common.shown import without_secrets
 from explicitlm.vcs.cache import Cache
 from explicitlm.vcs.dvc import Dvc, DvcError
+from explicitlm.vcs.dvc_config import dvc_config, for_transfer
 from explicitlm.vcs.pointer import Pointer, parse_pointer
-from explicitlm.vcs.remote import CONNECT_S, READ_S, Remote, default_remote
+from explicitlm.vcs.remote import Remote, default_remote
 from explicitlm.vcs.s3 import ask, probe, watching
 
 NO_SPACE = re.compile("no space left|storagefull|insufficientcapacity|quotaexceeded|disk quota", re.IGNORECASE)
@@ -190,48 +190,18 @@ def _in_words(error: StorageError, place: str) -> StorageError:
 @contextmanager
 def open_store(main: Path) -> Iterator[DataStore]:
     """Makes a courier for the project at `main` and removes it afterwards."""
-    config = absolute_config(main / ".dvc")
+    config = dvc_config(main)
     cache = Path(config["cache"]["dir"])
     temporary = main / ".dvc/tmp"
     temporary.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=temporary, prefix="courier-") as name:
         folder = Path(name)
         (folder / ".dvc").mkdir()
-        config.filename = str(folder / ".dvc/config")
-        config.write()
-        (folder / ".dvc/config").chmod(0o600)  # it may hold credentials
-        links = config["cache"].get("type", "reflink,copy").strip("\"'")  # DVC's own default; quotes stay in a value
-        kinds = tuple(kind.strip() for kind in links.split(","))
+        write_text(folder / ".dvc/config", for_transfer(config), mode=0o600)  # it may hold credentials
+        kinds = tuple(config["cache"]["type"].split(","))
         yield DataStore(folder, cache, kinds, temporary / "explicitlm-hashed.json", default_remote(config))
 
 
 def remote_of(main: Path) -> Remote | None:
     """The default remote of the project at `main`; None if none is chosen."""
-    return default_remote(absolute_config(main / ".dvc"))
-
-
-def absolute_config(dvc_folder: Path) -> ConfigObj:
-    """The project's and the machine's DVC configuration as one, with absolute paths and no git."""
-    if not dvc_folder.is_dir():
-        from explicitlm.vcs.dvc import NOT_INITIALISED
-
-        raise NOT_INITIALISED
-    merged = ConfigObj(list_values=False, encoding="utf-8")
-    for level in ("config", "config.local"):
-        part = ConfigObj(str(dvc_folder / level), list_values=False, encoding="utf-8")
-        for section in part.sections:
-            for key in ("url", "dir"):
-                value = part[section].get(key)
-                if isinstance(value, str) and "://" not in value:
-                    part[section][key] = str((dvc_folder / value).resolve())
-        merged.merge(part)
-    for name in merged.sections:
-        if name.startswith("remote "):
-            merged[name]["verify"] = "true"  # DVC alone takes a damaged object of the right length
-            if str(merged[name].get("url", "")).startswith("s3://"):
-                merged[name].setdefault("connect_timeout", str(CONNECT_S))
-                merged[name].setdefault("read_timeout", str(READ_S))
-    merged.setdefault("core", {})["no_scm"] = "true"
-    merged["core"]["analytics"] = "false"
-    merged.setdefault("cache", {}).setdefault("dir", str((dvc_folder / "cache").resolve()))
-    return merged
+    return default_remote(dvc_config(main))

@@ -6,7 +6,6 @@ Each call starts DVC anew (about 0.5 s), so callers first find out by `.dvc` fil
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -15,10 +14,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from explicitlm.common.errors import StorageError, UsageError
+from explicitlm.common.errors import StorageError
+from explicitlm.vcs import git_command
+from explicitlm.vcs.dvc_config import NOT_INITIALISED
 
+# DVC writes the configuration of an isolated run in ASCII, which ends it in a clone whose path has other letters.
+DVC_IN_UTF8 = (
+    "import sys; from configobj import OPTION_DEFAULTS; OPTION_DEFAULTS['default_encoding'] = 'utf-8'; "
+    "from dvc.cli import main; sys.exit(main(sys.argv[1:]))"
+)
 WATCH_S = 5  # between two looks at a running transfer
-NOT_INITIALISED = UsageError("DVC is not initialised here (no .dvc folder)", "clone the project with git clone")
 
 
 class DvcError(StorageError):
@@ -38,9 +43,11 @@ class Dvc:
             raise NOT_INITIALISED
         self.root = root
         # A stage inherits DVC's own variables; they must not steer the DVC that we call from within it.
-        self._environment = {key: value for key, value in os.environ.items() if not key.startswith("DVC_EXP_")}
+        self._environment = {
+            key: value for key, value in git_command.environment().items() if not key.startswith("DVC_EXP_")
+        }
         self._environment.pop("DVC_STAGE", None)
-        self._environment["DVC_NO_ANALYTICS"] = "1"
+        self._environment.update(DVC_NO_ANALYTICS="1", PYTHONUTF8="1")  # names in Chinese in any locale
         self._environment.setdefault("AWS_MAX_ATTEMPTS", "2")  # s3fs repeats each of them 5 times more
         if site_cache is not None:
             self._environment["DVC_SITE_CACHE_DIR"] = str(site_cache)
@@ -153,16 +160,16 @@ class Dvc:
         raise StorageError("dvc exp show has no row for the workspace", "dvc exp show")
 
 
-def experiment_run(root: Path, name: str, overrides: list[str], environment: dict[str, str]) -> int:
+def experiment_run(root: Path, name: str, overrides: list[str], more: dict[str, str]) -> int:
     """Runs `dvc exp run --temp -n NAME -S ...` on the user's terminal.
 
     Returns:
         DVC's exit code. Ctrl-C reaches DVC and its stages, not this process: they end in their own order.
     """
-    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", name]
+    command = [sys.executable, "-c", DVC_IN_UTF8, "exp", "run", "--temp", "--name", name]
     for override in overrides:
         command += ["--set-param", override]
-    return subprocess.call(command, cwd=root, env=os.environ | environment)
+    return subprocess.call(command, cwd=root, env=git_command.environment() | {"PYTHONUTF8": "1"} | more)
 
 
 def _text(file: IO[bytes]) -> str:

@@ -20,10 +20,9 @@ from configobj import ConfigObj
 from explicitlm.common.errors import UsageError
 from explicitlm.common.files import write_text
 from explicitlm.common.shown import without_secrets
+from explicitlm.vcs.dvc_config import CONNECT_S, READ_S
 
 MINIO = "minio"
-CONNECT_S = 5  # waiting for a connection
-READ_S = 60  # waiting for an answer to one request while data moves
 BUCKET_FORM = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -44,6 +43,14 @@ class Remote:
     def is_s3(self) -> bool:
         """Whether it is an object store."""
         return self.url.startswith("s3://")
+
+    @property
+    def folder(self) -> Path | None:
+        """Where it is on this machine; None where it is reached by a network."""
+        kind, separator, path = self.url.partition("://")
+        if separator:
+            return Path(path) if kind in ("file", "local") else None
+        return Path(self.url)
 
     @property
     def bucket(self) -> str:
@@ -71,9 +78,9 @@ class Remote:
 
 
 def default_remote(config: Mapping[str, Any]) -> Remote | None:
-    """The default remote of a merged DVC configuration (see `courier`)."""
+    """The default remote of a merged DVC configuration (see `dvc_config`)."""
     name = config.get("core", {}).get("remote")
-    settings = config.get(f'remote "{name}"')
+    settings = config.get("remote", {}).get(name)
     if not name or settings is None:
         return None
     return Remote(name, settings.get("url", ""), dict(settings))

@@ -15,7 +15,8 @@ from functools import lru_cache
 from typing import Any
 
 from explicitlm.common.errors import StorageError
-from explicitlm.vcs.remote import CONNECT_S, Remote
+from explicitlm.vcs.dvc_config import CONNECT_S
+from explicitlm.vcs.remote import Remote
 
 ASK_S = 10  # waiting for an answer
 PATIENCE = 2  # questions in a row without an answer, until a transfer is given up
