@@ -170,7 +170,7 @@ def test_a_process_lost_on_the_second_node_ends_the_job_on_both(jobs) -> None:
 
 def test_what_cannot_start_fails_once_with_the_reason(jobs) -> None:
     tree = jobs.pushed("changed")
-    with (tree / "src/explicitlm/config.py").open("a") as file:
+    with (tree / "src/explicitlm/lm/config.py").open("a") as file:
         file.write("# changed")
     numbers = [jobs.submit(IDS[0], "--at", str(tree.parent), *more) for more in ([], ["--python", "/nowhere/python"])]
     for number, code, reason in zip(numbers, ("3:0", "2:0"), ("config.py", "/nowhere/python: No such"), strict=True):
@@ -183,7 +183,7 @@ def test_mistakes_are_told_before_anything_is_submitted(jobs, tmp_path: Path) ->
     for words, reason in (
         (["exp_none"], "exp_none is not prepared"),
         ([IDS[0], IDS[0]], "named twice"),
-        ([IDS[0], "--at", "gpu01:/scratch"], "no absolute path"),
+        ([IDS[0], "--at", "gpu01:/scratch"], "not an absolute path"),
         ([IDS[0], "--time", "2"], "leaves no time to train"),
         ([IDS[0], "--sbatch=--partition=none"], "invalid partition specified: none"),
     ):

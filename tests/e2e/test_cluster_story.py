@@ -65,10 +65,10 @@ def test_two_experiments_away_at_once(hosts, hosts_slurm, login, fresh, tmp_path
     assert shared == "2\n", "the second push must link the data that the first one brought"
 
     # A file is tampered with and refused by name; a push mends it.
-    hosts.compute("echo '# changed' >> exp_a/src/explicitlm/config.py; echo {} > exp_a/data/database/more.jsonl")
+    hosts.compute("echo '# changed' >> exp_a/src/explicitlm/lm/config.py; echo {} > exp_a/data/database/more.jsonl")
     refused = hosts.compute("explicitlm cluster train exp_a", check=False)
     assert refused.returncode == 3
-    assert "src/explicitlm/config.py" in refused.stderr and "data/database/more.jsonl (was not sent)" in refused.stderr
+    assert "src/explicitlm/lm/config.py" in refused.stderr and "data/database/more.jsonl (was not sent)" in refused.stderr
     hosts.compute("rm exp_a/data/database/more.jsonl")
     login.explicitlm("cluster", "push", "exp_a", PLACE)
 

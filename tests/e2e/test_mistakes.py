@@ -26,7 +26,7 @@ def refused(box, done: subprocess.CompletedProcess[str], told: str, code: int, b
         (["x", "data.datset=HEAD"], "unknown parameter 'data.datset'", 2),
         (["x", "epochs=-1"], "epochs=-1", 2),
         (["x", "epochs=many"], "epochs='many'", 2),
-        (["x", "knowledge_num=5000"], "no perfect square", 2),
+        (["x", "knowledge_num=5000"], "not a perfect square", 2),
         (["x", "data.dataset=nonsense"], "'nonsense' is not a revision", 3),
         (["x", "epochs"], "is not key=value", 2),
         (["a/b"], "cannot be an experiment id", 2),
@@ -48,7 +48,7 @@ def test_explicitlm_run(project, words: list[str], told: str, code: int) -> None
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("knowledge_num=5000", "no perfect square"),
+        ("knowledge_num=5000", "not a perfect square"),
         ("epochs=-1", "epochs=-1"),
         ("dim=many", "dim='many'"),
         ("data.dataset=nonsense", "'nonsense' is not a revision"),
@@ -66,7 +66,7 @@ def test_dvc_exp_run_in_isolation(project, override: str, told: str) -> None:
 def test_in_the_workspace_the_way_back_is_told(project) -> None:
     """There DVC itself leaves the values of -S in params.yaml."""
     done = project.dvc("exp", "run", "-n", "x", "-S", "knowledge_num=5000", check=False)
-    assert done.returncode != 0 and "no perfect square" in done.stderr
+    assert done.returncode != 0 and "not a perfect square" in done.stderr
     assert "git checkout -- params.yaml" in done.stderr
     project.git("checkout", "--", "params.yaml")
     assert project.git("status", "--porcelain") == ""

@@ -107,18 +107,18 @@ def test_run_does_what_the_single_machine_script_did(project, description: str) 
 
 
 def test_dirty_code_is_told_recorded_and_kept(project) -> None:
-    source = project.root / "src/explicitlm/training/schedule_note.py"
-    evaluate = project.root / "src/explicitlm/training/evaluate.py"
+    source = project.root / "src/explicitlm/lm/training/schedule_note.py"
+    evaluate = project.root / "src/explicitlm/lm/training/evaluate.py"
     evaluate.write_text(evaluate.read_text() + "\n# a change that no commit holds\n")
     source.write_text('"""New, and not added."""\n')
     done = project.dvc("exp", "run", "--temp", "-n", "exp_020")
     assert "WARNING: uncommitted code" in done.stdout and "schedule_note.py" in done.stdout
     project.explicitlm("publish", "exp_020")
     code = project.record("exp_020")["code"]
-    assert code["dirty"] and code["changed"] == ["src/explicitlm/training/evaluate.py"]
+    assert code["dirty"] and code["changed"] == ["src/explicitlm/lm/training/evaluate.py"]
     assert len(code["diff_sha256"]) == 64
-    assert code["untracked"] == ["src/explicitlm/training/schedule_note.py"]
-    assert "a change that no commit holds" in project.git("show", "exp_020:src/explicitlm/training/evaluate.py")
+    assert code["untracked"] == ["src/explicitlm/lm/training/schedule_note.py"]
+    assert "a change that no commit holds" in project.git("show", "exp_020:src/explicitlm/lm/training/evaluate.py")
     assert evaluate.read_text().endswith("# a change that no commit holds\n")
 
 

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from explicitlm.common import layout
+from explicitlm.common import layout, logs
 from explicitlm.common.clock import now
 from explicitlm.common.environment import DESCRIPTION, RESUME, RUN_DIR, RUN_ID
 from explicitlm.common.errors import INTERRUPTED, DataError, ExplicitLMError, TrainingError, report, run_reporting
@@ -169,5 +169,10 @@ def _fail(workspace: Workspace, result: Result, go_on: str) -> int:
     return TrainingError.exit_code
 
 
+def _stage() -> int:
+    logs.set_up("[train] ")
+    return main()
+
+
 if __name__ == "__main__":
-    sys.exit(run_reporting(main))
+    sys.exit(run_reporting(_stage))
