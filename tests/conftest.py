@@ -170,7 +170,7 @@ def tracked_files() -> list[str]:
         capture_output=True,
         check=True,
     ).stdout.decode()
-    return [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+    return [name for name in listed.split("\0") if name and ((ROOT / name).is_file() or (ROOT / name).is_symlink())]
 
 
 @pytest.fixture(scope="session")
@@ -182,7 +182,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
         if name.startswith(("tests/", "benchmarks/", "docs/", "data/")) and name != "data/.gitignore":
             continue
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, root / name)
+        shutil.copy2(ROOT / name, root / name, follow_symlinks=False)
     box = Sandbox(root, sandbox_env(base / "home"))
     box.set_params(**TINY)
     box.git("init", "-q")

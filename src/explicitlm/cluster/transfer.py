@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 PUSHES = f"{layout.CLUSTER}/pushed.json"  # in the main checkout: what is where, for the next push to link from
 SIBLINGS = 20  # rsync takes no more folders to link from
 SILENCE_S = 60  # without a byte for so long, the line is taken as cut
-OPTIONS = ("--archive", "--no-owner", "--no-group", "--copy-links", "--partial-dir=.rsync-partial")
+OPTIONS = ("--archive", "--keep-dirlinks", "--no-owner", "--no-group", "--copy-links", "--partial-dir=.rsync-partial")
 VANISHED = 24  # rsync's exit code: files that it had listed were removed meanwhile, as by a training that runs on
 EXIT_CODES = {
     10: "the connection broke",

@@ -23,6 +23,8 @@ CHECKPOINT = "checkpoints/run"  # train's own out: the weights of the run in thi
 CHECKPOINT_FILES = ("model.safetensors", "config.json", "tokenizer.json")
 
 # What is kept of each experiment
+CHECKPOINTS = "checkpoints"  # a link to POINTERS: the name by which people and DVC reach pointers and weights
+POINTERS = "experiments/checkpoints"  # where git has the pointers; DVC's own walk skips the folder (.dvcignore)
 RECORDS = "experiments/records"
 INDEX = f"{RECORDS}/INDEX.md"
 
@@ -46,12 +48,17 @@ def record(experiment: str) -> str:
 
 def weights(experiment: str) -> str:
     """The weights of a published experiment, where DVC puts them."""
-    return f"checkpoints/{experiment}"
+    return f"{CHECKPOINTS}/{experiment}"
 
 
 def weights_pointer(experiment: str) -> str:
-    """The .dvc file of an experiment's weights."""
-    return f"checkpoints/{experiment}.dvc"
+    """The .dvc file of an experiment's weights, as DVC is told it."""
+    return f"{CHECKPOINTS}/{experiment}.dvc"
+
+
+def pointer_file(experiment: str) -> str:
+    """The same file, as git has it: git names nothing beyond a link."""
+    return f"{POINTERS}/{experiment}.dvc"
 
 
 def run_dir(experiment: str) -> str:

