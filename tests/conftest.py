@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from messages import messages
 from ruamel.yaml import YAML
+from stub_training import stub_training
 
 pytest_plugins = ["s3_servers", "slurm_server", "two_hosts", "two_host_slurm"]
 ROOT = Path(__file__).parents[1]
@@ -209,6 +210,18 @@ def fresh(template: Sandbox) -> Callable[[Path], Sandbox]:
 def project(fresh: Callable[[Path], Sandbox], tmp_path: Path) -> Sandbox:
     """A project of the test's own, free to be changed."""
     return fresh(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def stub_commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of commands in whose environment `accelerate launch` only writes files (see stub_training)."""
+    return stub_training(tmp_path_factory.mktemp("stub") / "venv")
+
+
+@pytest.fixture
+def quick(project: Sandbox, stub_commands: Path) -> Sandbox:
+    """A project in which a training takes no time: for what lies around it."""
+    return Sandbox(project.root, project.env | {"PATH": f"{stub_commands}{os.pathsep}{project.env['PATH']}"})
 
 
 @pytest.fixture

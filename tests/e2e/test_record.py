@@ -64,7 +64,7 @@ def test_the_commit_is_the_guides(published) -> None:
     subject = published.git("log", "-1", "--format=%s")
     assert subject == 'chore: 添加实验记录 exp_001 - first: "quotes", 中文，emoji 🚀'
     assert published.git("show", "--name-only", "--format=", "HEAD").split() == [
-        "checkpoints/exp_001.dvc", "experiments/records/INDEX.md", "experiments/records/exp_001.json",
+        "experiments/checkpoints/exp_001.dvc", "experiments/records/INDEX.md", "experiments/records/exp_001.json",
     ]  # fmt: skip
     assert published.git("tag") == "exp_001"
     assert "exp_001.json" in (published.root / "experiments/records/INDEX.md").read_text()

@@ -6,12 +6,10 @@ as processes; only the training takes 0.1 s instead of many, and its "weights" a
 
 from __future__ import annotations
 
-import os
 import stat
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping
 from pathlib import Path
 
 STUB = '''#!{python}
@@ -42,14 +40,11 @@ print(f"step 3/3 loss {{loss:.4f}}", flush=True)
 '''
 
 
-def stub_training(folder: Path, env: Mapping[str, str]) -> dict[str, str]:
+def stub_training(folder: Path) -> Path:
     """Makes a Python environment over this one, with its own `accelerate`.
 
-    Args:
-        folder: where it is made. env: the environment of commands so far.
-
     Returns:
-        the environment of commands that use it.
+        the folder of its commands, for the front of PATH.
     """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     packages = sysconfig.get_path("purelib")
@@ -58,7 +53,7 @@ def stub_training(folder: Path, env: Mapping[str, str]) -> dict[str, str]:
     for name, module in (("dvc", "dvc.cli"), ("explicitlm", "explicitlm.cli.main")):
         _script(folder, name, f"#!{folder}/bin/python\nimport sys\nfrom {module} import main\nsys.exit(main())\n")
     _script(folder, "accelerate", STUB.format(python=f"{folder}/bin/python"))
-    return {**env, "PATH": f"{folder}/bin{os.pathsep}{env['PATH']}"}
+    return folder / "bin"
 
 
 def _script(folder: Path, name: str, text: str) -> None:

@@ -34,7 +34,8 @@ from explicitlm.vcs.worktree import Worktree
 
 # Tracked files that no training reads
 NOT_SENT = (
-    "checkpoints", "experiments/checkpoints/", "experiments/records/", "tests/", "docs/", "benchmarks/", "scripts/", ".ci/", ".git", "README",
+    "checkpoints", "experiments/checkpoints/", "experiments/records/",
+    "tests/", "docs/", "benchmarks/", "scripts/", ".ci/", ".git", "README",
     "Makefile", "system-packages.txt",
 )  # fmt: skip
 BLOCK = 1 << 20
