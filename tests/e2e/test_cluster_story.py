@@ -68,7 +68,8 @@ def test_two_experiments_away_at_once(hosts, hosts_slurm, login, fresh, tmp_path
     hosts.compute("echo '# changed' >> exp_a/src/explicitlm/lm/config.py; echo {} > exp_a/data/database/more.jsonl")
     refused = hosts.compute("explicitlm cluster train exp_a", check=False)
     assert refused.returncode == 3
-    assert "src/explicitlm/lm/config.py" in refused.stderr and "data/database/more.jsonl (was not sent)" in refused.stderr
+    assert "src/explicitlm/lm/config.py" in refused.stderr
+    assert "data/database/more.jsonl (was not sent)" in refused.stderr
     hosts.compute("rm exp_a/data/database/more.jsonl")
     login.explicitlm("cluster", "push", "exp_a", PLACE)
 
