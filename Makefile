@@ -4,10 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ID ?= exp_001
+# Two processes that take over each other's tests; the slowest tests are named at the end.
+PYTEST := pytest -n 2 --dist worksteal --durations 25
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: env run test test-cluster lint system-packages lock clean
+.PHONY: env run test test-fast test-cluster lint system-packages lock clean
 
 env: $(VENV)/.ready  ## environment in .venv, every version as in requirements.lock
 
@@ -29,11 +31,14 @@ run: env  ## sample data, one experiment from beginning to end, its record
 
 test: env system-packages  ## lint, then the whole test suite, fast tests first
 	$(MAKE) --no-print-directory lint
-	pytest -n 2 -m "not slow"
-	pytest -n 2 -m slow
+	$(MAKE) --no-print-directory test-fast
+	$(PYTEST) -m slow
+
+test-fast: env  ## the tests that train nothing large and start no servers
+	$(PYTEST) -m "not slow"
 
 test-cluster: env system-packages  ## the cluster's story alone (part of `make test`): two hosts, Slurm, endings, documents
-	pytest -n 2 tests/cluster tests/e2e/test_cluster_story.py tests/e2e/test_cluster_documents.py
+	$(PYTEST) tests/cluster tests/e2e/test_cluster_story.py tests/e2e/test_cluster_documents.py
 
 lint: env  ## ruff and mypy
 	ruff format --check .

@@ -3,42 +3,81 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any, get_args, get_origin
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from explicitlm.common import layout
 from explicitlm.common.errors import UsageError
 from explicitlm.records import store
-from explicitlm.records.schema import Record
+from explicitlm.records.schema import DataCommits, Record
 
 ROOT = Path(__file__).parents[2]
 
 
-def fields(model: type[BaseModel]) -> set[str]:
-    """Names of a model's fields and of those inside them."""
-    names = set()
+def fields(model: type[BaseModel], parent: str = "") -> set[str]:
+    """Paths of a model's fields and of those inside them, such as `versions.data.dataset_commit`; * is any key."""
+    paths = set()
     for name, field in model.model_fields.items():
-        names.add(name)
-        for inner in (field.annotation, *getattr(field.annotation, "__args__", ())):
-            if isinstance(inner, type) and issubclass(inner, BaseModel) and inner.__name__ != "TrainConfig":
-                names |= fields(inner)
-    return names
+        paths.add(path := parent + name)
+        if path == "hyperparameters":
+            continue  # they are explained by --help
+        paths |= _inner(field.annotation, path)
+    return paths
 
 
-def test_every_field_is_explained() -> None:
+def _inner(annotation: Any, path: str) -> set[str]:
+    """Paths inside a field of this type, which may be a model, a container of models, or optional."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return fields(annotation, f"{path}.")
+    more = f"{path}.*" if get_origin(annotation) is dict else path
+    return {inner for part in get_args(annotation) for inner in _inner(part, more)}
+
+
+def explained(text: str) -> set[str]:
+    """The paths that the table of a README explains: `a.b`, `c` in one cell are a.b and a.c."""
+    paths = set()
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if bold := re.fullmatch(r"\*\*(\w+)\*\*", cells[0]):
+            paths.add(bold[1])
+            paths |= {f"{bold[1]}.{name}" for name in re.findall(r"`(\w+)`", cells[1])}
+        elif names := re.findall(r"`([\w.*]+)`", cells[0]) if line.startswith("|") else []:
+            parent = names[0].rpartition(".")[0]
+            paths |= {name if "." in name else f"{parent}.{name}" for name in names}
+    return paths
+
+
+def test_every_field_is_explained_by_its_own_path() -> None:
     text = (ROOT / "experiments/records/README.md").read_text(encoding="utf-8")
-    missing = [name for name in sorted(fields(Record)) if name not in text]
-    assert missing == []
+    assert sorted(fields(Record) - explained(text)) == []
 
 
-def test_the_guides_fields_are_all_there() -> None:
-    guide = """id description timestamp script command code_commit code_commit_short data dataset_commit
-        val_dataset_commit embedding_commit database_init_commit cache_commit checkpoint_dvc checkpoint_hash
-        checkpoint_hash_short hyperparameters swanlab_url checkpoint_dir python_version cuda_version num_gpus
-        code_checkout data_checkout_steps checkpoint_pull full_command"""
-    assert set(guide.split()) <= fields(Record)
+def test_a_field_is_not_explained_by_another_one_whose_name_holds_its_own() -> None:
+    assert explained("| `code.dirty_files`, `data` | x | y |") == {"code.dirty_files", "code.data"}
+
+
+def test_what_readers_of_records_rely_on_is_there() -> None:
+    names = """experiment.id experiment.description experiment.timestamp experiment.script experiment.command
+        versions.code_commit versions.code_commit_short versions.data.dataset_commit versions.data.val_dataset_commit
+        versions.data.embedding_commit versions.data.database_init_commit versions.data.cache_commit
+        versions.checkpoint_dvc versions.checkpoint_hash versions.checkpoint_hash_short hyperparameters
+        results.swanlab_url results.checkpoint_dir environment.python_version environment.cuda_version
+        environment.num_gpus reproduction.code_checkout reproduction.data_checkout_steps
+        reproduction.checkpoint_pull reproduction.full_command"""
+    assert set(names.split()) <= fields(Record)
+
+
+def test_a_dataset_that_was_added_has_its_own_commit() -> None:
+    names = {f"{name}_commit": None for name in ("dataset", "val_dataset", "embedding", "database_init", "cache")}
+    more = DataCommits(**names, glossary_commit="d2de793a")
+    assert more.model_dump() == {**names, "glossary_commit": "d2de793a"}
+    for wrong in ({"surprise": "x"}, {"glossary_commit": 1}):
+        with pytest.raises(ValidationError):
+            DataCommits(**{**names, **wrong})
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"experiment": {"id": "x"}}', "[]"])

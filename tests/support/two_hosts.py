@@ -86,7 +86,7 @@ class Hosts:
 
     def serve_swanlab(self, *faults: str) -> str:
         """Starts the SwanLab stand-in; gives its address."""
-        stand_in = CHECKOUT / "tests/tracking/swanlab_stand_in.py"
+        stand_in = CHECKOUT / "tests/lm/tracking/swanlab_stand_in.py"
         options = [word for fault in faults for word in ("--fault", fault)]
         process = self.serve(sys.executable, str(stand_in), *options)
         assert process.stdout is not None

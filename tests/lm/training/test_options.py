@@ -55,7 +55,7 @@ SAME_WEIGHTS = {"gradient_checkpointing": True}
 SEEN_ELSEWHERE = {
     *("log_interval", "eval_interval", "save_interval", "digest_interval"),  # below, in the files they make
     *("use_swanlab", "swanlab_project", "swanlab_workspace", "swanlab_mode"),  # below, in a real process
-    "compile",  # tests/model/test_config_effects.py: the loop hands the configuration to the model as it is
+    "compile",  # tests/lm/model/test_config_effects.py: the loop hands the configuration to the model as it is
 }
 
 
