@@ -91,9 +91,12 @@ def test_readmes_tree_is_the_real_one() -> None:
     usual = re.compile(r"\.|README|LICENSE|CHANGELOG|CONTRIBUTING|Makefile|pyproject|system-packages|docker-compose")
     for parent in ("", "src/explicitlm/", "src/explicitlm/lm/"):
         inside = [name[len(parent) :] for name in tracked.split("\0") if name and name.startswith(parent)]
-        real = {parent + (f"{name.split('/')[0]}/" if "/" in name else name) for name in inside}
-        real -= {parent + name for name in ("__init__.py", "__main__.py", "py.typed")} | {"src/"}
-        assert sorted(path for path in real - set(named) if not usual.match(path[len(parent) :])) == []
+        real = {parent + name.split("/")[0] for name in inside}
+        real -= {parent + name for name in ("__init__.py", "__main__.py", "py.typed")} | {"src"}
+        assert (
+            sorted(path for path in real - {path.rstrip("/") for path in named} if not usual.match(path[len(parent) :]))
+            == []
+        )
 
 
 def test_nothing_refers_to_a_document_that_is_not_here() -> None:
