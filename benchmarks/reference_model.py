@@ -3,7 +3,7 @@
 Own code after the paper and its public code: tokens gathered to [B, S, C, L, D] and averaged, the cosine on an expanded
 query, diversity from all pairs, the full C x C square of the product-key search, an int64 bank, all logits
 held at once, and a bank update that multiplies all L positions of each selected row with the vocabulary.
-The mathematics of the loss is the model's own, so equal weights give equal losses (tests/model/
+The mathematics of the loss is the model's own, so equal weights give equal losses (tests/lm/model/
 test_reference.py); attention, norms, fusion and optimizer are the same modules. The public code's
 per-layer statistics and host syncs are left out, which makes this form faster than the original.
 """
