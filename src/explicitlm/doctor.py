@@ -16,6 +16,7 @@ from explicitlm.common.errors import ExplicitLMError, UsageError
 from explicitlm.datasets.resolve import resolve
 from explicitlm.datasets.scan import fits, scan
 from explicitlm.datasets.table import DATASETS
+from explicitlm.pipeline import preflight
 from explicitlm.pipeline.identity import NOT_CODE
 from explicitlm.pipeline.params import read_params
 from explicitlm.vcs import s3
@@ -99,16 +100,20 @@ def _dvc(workspace: Workspace) -> Iterator[Check]:
         yield Check("dvc", "fail", "no default remote", "explicitlm remote local")
     else:
         yield Check("dvc", "ok", f"default remote {remote.place}")
+    yield Check("cache", "ok", str(preflight.check_cache(workspace)))
 
 
 def _remote(workspace: Workspace) -> Iterator[Check]:
     remote = remote_of(workspace.main)
     if remote is None:
         return
-    if not remote.is_s3:
-        yield _folder(Path(remote.url))
+    if remote.folder is not None:
+        yield _folder(remote.folder)
         return
-    s3.ask(remote)
+    preflight.check_remote(workspace)
+    if not remote.is_s3:
+        yield Check("remote", "warn", f"{remote.place} was not probed: DVC has its plug-in, `dvc push` will tell more")
+        return
     yield Check(
         "remote", "ok", f"{remote.endpoint or 'AWS'} answers, takes the credentials, has bucket {remote.bucket}"
     )
@@ -137,7 +142,7 @@ def _folder(folder: Path) -> Check:
 def _parameters(workspace: Workspace) -> Iterator[Check]:
     params = read_params(workspace)
     yield Check("params.yaml", "ok", f"valid, {len(type(params.train).model_fields)} hyperparameters")
-    resolve(workspace, params.revisions)
+    preflight.check_pointers(resolve(workspace, params.revisions))
     yield Check(
         "data revisions",
         "ok",
@@ -163,7 +168,8 @@ def _data(workspace: Workspace) -> Iterator[Check]:
                 dataset.path,
                 "fail",
                 f"is not version {pointer.md5[:8]} ({listing.nfiles} files, {listing.size} bytes)",
-                f"dvc add {dataset.path} to keep the change, dvc checkout --force {dataset.pointer} to drop it",
+                f"dvc add {dataset.path} to keep the change, or put it aside: "
+                f"mv {dataset.path} {dataset.path}.aside && dvc checkout {dataset.pointer}",
             )
         elif not os.access(folder, os.R_OK | os.X_OK):
             yield Check(dataset.path, "fail", "cannot be read", f"chmod -R u+rX {dataset.path}")
@@ -182,7 +188,7 @@ def _disk(workspace: Workspace) -> Iterator[Check]:
         "disk",
         "ok" if enough else "warn",
         f"{free:.1f} GB free",
-        "" if enough else "dvc gc --workspace --all-tags",
+        "" if enough else "explicitlm archive --dry",
     )
     if not os.access(workspace.main, os.W_OK):
         yield Check("project folder", "fail", f"{workspace.main} cannot be written", f"chmod u+w {workspace.main}")

@@ -67,8 +67,8 @@ def test_in_the_workspace_the_way_back_is_told(project) -> None:
     """There DVC itself leaves the values of -S in params.yaml."""
     done = project.dvc("exp", "run", "-n", "x", "-S", "knowledge_num=5000", check=False)
     assert done.returncode != 0 and "not a perfect square" in done.stderr
-    assert "git checkout -- params.yaml" in done.stderr
-    project.git("checkout", "--", "params.yaml")
+    assert "git stash push -- params.yaml" in done.stderr
+    project.git("stash", "push", "-q", "--", "params.yaml")
     assert project.git("status", "--porcelain") == ""
 
 
@@ -171,7 +171,7 @@ def test_a_read_only_disk(project) -> None:
 def test_a_full_disk_is_refused_before_anything_starts(project) -> None:
     done = on_a_small_disk(project, "head -c 1G /dev/zero > filler 2>/dev/null\nexplicitlm run x", "rw")
     assert "exit code 4" in done.stdout, done.stdout + done.stderr
-    assert "No space left on device" in done.stderr and "next: dvc gc" in done.stderr
+    assert "No space left on device" in done.stderr and "next: explicitlm archive --dry" in done.stderr
 
 
 def test_a_disk_that_fills_during_training_loses_nothing(project) -> None:

@@ -166,4 +166,5 @@ def _check_lock(tree: Path, manifest: Manifest) -> None:
         version = manifest.data.get(dataset.param)
         if version and dataset.path in found and found[dataset.path] != version.md5:
             raise DataError(f"{tree / dataset.path} is not the version that was sent ({version.md5[:8]}) any more",
-                            f"dvc --cd {tree} checkout --force {dataset.pointer}, then the same command")  # fmt: skip
+                            f"put the other aside: mv {tree / dataset.path} {tree / dataset.path}.aside && "
+                            f"dvc --cd {tree} checkout {dataset.pointer}, then the same command")  # fmt: skip

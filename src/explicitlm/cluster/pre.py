@@ -77,4 +77,4 @@ def _check_same(workspace: Workspace, experiment: str, tree: Path, overrides: Ma
     other = [f"{key}={before[key]!r}" for key, value in overrides.items() if before[key] != value]
     if other:
         raise UsageError(f"{experiment} is prepared with {', '.join(other)}",
-                         f"another id; or, if it is not wanted: git worktree remove --force {tree}")  # fmt: skip
+                         "choose another id; what it waits for: explicitlm cluster list")  # fmt: skip

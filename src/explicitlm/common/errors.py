@@ -6,11 +6,14 @@ Every error a user can cause is raised as one of these and printed without a tra
 
 from __future__ import annotations
 
+import errno
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 
+from explicitlm.common.environment import DEBUG
 from explicitlm.common.shown import printable, without_secrets
 
 
@@ -79,7 +82,7 @@ def run_reporting(body: Callable[[], int | None]) -> int:
     try:
         return body() or 0
     except ExplicitLMError as error:
-        if os.environ.get("EXPLICITLM_DEBUG"):
+        if os.environ.get(DEBUG):
             raise
         report(error)
         return error.exit_code
@@ -88,10 +91,18 @@ def run_reporting(body: Callable[[], int | None]) -> int:
             print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except OSError as error:  # a full or read-only disk, a path without permission
-        if os.environ.get("EXPLICITLM_DEBUG"):
+        if os.environ.get(DEBUG):
             raise
         place = f" ({error.filename})" if error.filename else ""
-        report(
-            StorageError(f"{error.strerror or error}{place}", "free space or permissions there, then the same command")
-        )
+        report(StorageError(f"{error.strerror or error}{place}", _remedy(error)))
         return StorageError.exit_code
+
+
+def _remedy(error: OSError) -> str:
+    """What helps against an error of the operating system, where that is known."""
+    where = f" {shlex.quote(os.fsdecode(error.filename))}" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"df -h{where or ' .'}; free space there, then the same command"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"ls -ld{where or ' .'}; it must be writable for you, then the same command"
+    return f"{DEBUG}=1 before the same command shows where it happened"

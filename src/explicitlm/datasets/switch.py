@@ -63,10 +63,11 @@ def _is_whole(workspace: Workspace, item: DatasetPlan, stamps: Stamps) -> bool:
         raise DataError(
             f"{changed}; {len(through)} file(s) were written through links into the cache (as root?), "
             f"which no longer holds their content of {pointer.md5[:8]}: {', '.join(through[:3])}",
-            f"dvc add {path} to keep the change, or: dvc pull --force {item.dataset.pointer} to drop it",
+            f"dvc add {path} to keep the change, or put it aside: {_aside(path)} && dvc pull {item.dataset.pointer}",
         )
     raise DataError(
-        changed, f"dvc add {path} to keep the change, or: dvc checkout --force {item.dataset.pointer} to drop it"
+        changed,
+        f"dvc add {path} to keep the change, or put it aside: {_aside(path)} && dvc checkout {item.dataset.pointer}",
     )
 
 
@@ -78,6 +79,10 @@ def _edited_through_links(workspace: Workspace, item: DatasetPlan, changes: dict
     names = [name.removeprefix(path).removeprefix("/") for name in modified]
     with workspace.open_store() as data_store:
         return data_store.drop_edited(pointer, workspace.workdir / path, names)
+
+
+def _aside(path: str) -> str:
+    return f"mv {path} {path}.aside"
 
 
 def _left_by_dvc(changes: dict[str, list[str]]) -> bool:

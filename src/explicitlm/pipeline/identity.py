@@ -41,19 +41,32 @@ def check_id(experiment: str, workspace: Workspace) -> None:
             f"(letters, digits, '.', '_', '-'; not {', '.join(sorted(RESERVED))})",
             "choose another id, such as exp_003",
         )
-    choose = "choose another id (dvc exp run -n ...; the used ones: ls experiments/records, git tag, dvc exp list -A)"
+    choose = "choose another id (the used ones: ls experiments/records; git tag; dvc exp list -A)"
+    _check_references(experiment, workspace, choose)
     record = layout.record(experiment)
-    if (main / record).exists() or git.read("HEAD", record) is not None:
-        raise UsageError(f"{experiment} is used: {record} exists", choose)
-    if git.tag_commit(experiment):
-        raise UsageError(f"{experiment} is used: there is a git tag of that name", choose)
+    if git.read("HEAD", record) is not None:
+        raise UsageError(f"{experiment} is used: {record} exists, committed", choose)
+    if (main / record).exists():
+        aside = f"mkdir -p {layout.LOCAL} && mv {record} {layout.LOCAL}/"
+        raise UsageError(f"{experiment} is used: {record} exists, left by an earlier run",
+                         f"{choose}; or put it aside: {aside}")  # fmt: skip
     prepared = main / layout.cluster_tree(experiment)
     if prepared.exists() and prepared.resolve() != Path.cwd():
         raise UsageError(f"{experiment} is used: it is prepared for the cluster ({prepared})",
-                         f"{choose}; or drop it: git worktree remove --force {prepared}")  # fmt: skip
+                         f"{choose}; what it waits for: explicitlm cluster list")  # fmt: skip
+
+
+def _check_references(experiment: str, workspace: Workspace, choose: str) -> None:
+    git = workspace.git
+    if git.tag_commit(experiment):
+        raise UsageError(f"{experiment} is used: there is a git tag of that name", choose)
     if commits := git.experiments().get(experiment):
         raise UsageError(f"{experiment} is used by the DVC experiment {commits[0][:8]}",
-                         f"{choose}; or drop it: dvc exp remove {experiment}")  # fmt: skip
+                         f"{choose}; or free the name: dvc exp rename {experiment} {experiment}_old")  # fmt: skip
+    if below := [tag for tag in git.tags() if tag.startswith(f"{experiment}/")]:
+        raise UsageError(f"{experiment} cannot become a tag: there is a git tag {below[0]}", choose)
+    if experiment in git.branches():
+        raise UsageError(f"{experiment} is the name of a branch: git would not know which of them is meant", choose)
 
 
 def started_by() -> str:

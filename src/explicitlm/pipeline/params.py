@@ -60,7 +60,10 @@ def parse_params(content: Mapping[str, Any], source: str) -> Params:
         raise ConfigError(f"{source}: description={description!r} is not a text", 'quote it: description: "..."')
     missing = sorted(set(TrainConfig.model_fields) - set(values))
     if missing:
-        raise ConfigError(f"{source}: missing {', '.join(missing)}", f"git checkout -- {source}")
+        raise ConfigError(
+            f"{source}: missing {', '.join(missing)}",
+            f"add them, or put your changes aside: git stash push -- {source}",
+        )
     return Params(
         train=parse_train_config(values, source),
         # A commit of digits only (1234567) is read as a number by YAML: it is a revision all the same.
@@ -73,5 +76,6 @@ def _revision(value: object, source: str) -> str:
     if value is None:
         return ""
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ConfigError(f"{source}: {value!r} under data: is not a git revision", 'quote it: dataset: "d2de793a"')
+        raise ConfigError(f"{source}: {value!r} under data: is not a git revision",
+                          """quote it: -S 'data.dataset="12e45"', or in params.yaml: dataset: '12e45'""")  # fmt: skip
     return str(value)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
-import shutil
 import signal
 from collections.abc import Mapping
 from typing import Any
 
 from explicitlm.common import layout
 from explicitlm.common.environment import RESUME
-from explicitlm.common.errors import ConfigError, StorageError, TrainingError, UsageError
-from explicitlm.datasets.resolve import resolve
-from explicitlm.datasets.switch import check_untouched
-from explicitlm.pipeline import identity
+from explicitlm.common.errors import ConfigError, TrainingError, UsageError
+from explicitlm.pipeline import preflight
 from explicitlm.pipeline.params import Params, parse_params
 from explicitlm.records import publish, store
 from explicitlm.records.manifest import Manifest, load_sealed
@@ -25,9 +21,6 @@ from explicitlm.vcs.workspace import Workspace
 from explicitlm.vcs.yaml_file import load_yaml
 
 logger = logging.getLogger(__name__)
-
-
-LEAST_FREE = 100_000_000  # bytes, below which even a tiny experiment's cache, log and states do not fit
 
 
 def run(workspace: Workspace, experiment: str, description: str | None, assignments: list[str]) -> Record:
@@ -59,24 +52,7 @@ def check(workspace: Workspace, experiment: str, overrides: Mapping[str, Any]) -
     Raises:
         ExplicitLMError: what would make it fail, with what to do.
     """
-    params = preview(workspace, overrides)
-    identity.check_id(experiment, workspace)
-    workspace.git.check_committable()
-    _check_disk(workspace)
-    workspace.main_dvc  # noqa: B018 - raises where DVC is not initialised
-    check_untouched(workspace, resolve(workspace, params.revisions))
-
-
-def _check_disk(workspace: Workspace) -> None:
-    """Refuses to start on a disk that is read-only or all but full: DVC would leave its locks behind."""
-    if not os.access(workspace.main, os.W_OK) or os.statvfs(workspace.main).f_flag & os.ST_RDONLY:
-        raise StorageError(f"Read-only file system: {workspace.main}", "remount it, or work in a clone elsewhere")
-    free = shutil.disk_usage(workspace.main).free
-    if free < LEAST_FREE:
-        raise StorageError(
-            f"No space left on device: {free / 1e6:.0f} MB free, a run needs {LEAST_FREE / 1e6:.0f} MB and its data",
-            "dvc gc --workspace --all-tags, or free space elsewhere on the disk",
-        )
+    preflight.check(workspace, experiment, preview(workspace, overrides))
 
 
 def resume(workspace: Workspace, experiment: str) -> Record:

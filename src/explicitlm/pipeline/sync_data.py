@@ -71,7 +71,9 @@ def _params(workspace: Workspace) -> Params:
     except ConfigError as error:
         if workspace.isolated:
             raise
-        raise ConfigError(error.cause, "git checkout -- params.yaml (DVC left it there), then a correct -S") from None
+        raise ConfigError(
+            error.cause, "git stash push -- params.yaml (DVC left the value there), then a correct -S"
+        ) from None
 
 
 def settle_id(workspace: Workspace, previous: Manifest | None, resumed: bool) -> str:

@@ -58,7 +58,7 @@ def _experiment_commit(git: Git, experiment: str) -> str | None:
     if len(commits) > 1:
         found = ", ".join(commit[:8] for commit in commits)
         raise UsageError(f"several DVC experiments are named {experiment}: {found}",
-                         "dvc exp list -A, then dvc exp remove or dvc exp rename all but one")  # fmt: skip
+                         "give all but one another name: dvc exp rename COMMIT NAME")  # fmt: skip
     return commits[0] if commits else None
 
 

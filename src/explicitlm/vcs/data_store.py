@@ -11,6 +11,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,9 @@ class DataStore(Cache):
 
     def _place(self, pointers: Mapping[str, Pointer]) -> list[str]:
         for pointer in pointers.values():
-            (self._folder / f"{pointer.name}.dvc").write_text(pointer.text(), encoding="utf-8")
+            # Without what else the user's own says: DVC neither pushes an import nor knows its relative source here
+            own = replace(pointer, source="").text()
+            (self._folder / f"{pointer.name}.dvc").write_text(own, encoding="utf-8")
         return [f"{pointer.name}.dvc" for pointer in pointers.values()]
 
     def _lost(self, pointers: Mapping[str, Pointer]) -> list[str]:
@@ -181,9 +184,7 @@ class DataStore(Cache):
 
 def _in_words(error: StorageError, place: str) -> StorageError:
     if NO_SPACE.search(error.cause):
-        return StorageError(
-            f"{place} is full", "free space there (dvc gc --workspace --all-tags), then the same command"
-        )
+        return StorageError(f"{place} is full", "free space there (explicitlm archive), then the same command")
     return StorageError(f"{place}: {error.cause}", GO_ON)
 
 

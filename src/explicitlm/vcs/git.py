@@ -191,7 +191,8 @@ class Git:
         self._check_state()
         if self._try("var", "GIT_COMMITTER_IDENT") is None or self._try("var", "GIT_AUTHOR_IDENT") is None:
             raise UsageError(
-                "git does not know who commits", 'git config user.name "..." && git config user.email "..."'
+                "git does not know who commits",
+                'git config user.name "Your Name" && git config user.email you@example.org',
             )
         if self._signs():
             try:

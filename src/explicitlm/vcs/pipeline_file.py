@@ -40,7 +40,9 @@ class PipelineFile:
         """
         stages = load_yaml(self._path.read_text(encoding="utf-8"), layout.PIPELINE).get("stages")
         if not isinstance(stages, dict) or not all(isinstance(stage, dict) for stage in stages.values()):
-            raise ConfigError(f"{self._path} holds no stages", f"git checkout -- {layout.PIPELINE}")
+            raise ConfigError(
+                f"{self._path} holds no stages", f"put your changes aside: git stash push -- {layout.PIPELINE}"
+            )
         return stages
 
     def before(self, stage: str) -> list[str]:

@@ -18,6 +18,8 @@ class Pointer:
         size: bytes, None where the file does not say.
         nfiles: files of a folder, None where the file does not say.
         name: the name of the data beside its .dvc file.
+        legacy: whether DVC 2 wrote it, whose hashes of text files are of another kind.
+        imported: whether `dvc import` made it: DVC's own push and pull then go to where it came from.
         source: the text it was read from; "" for a pointer of our own making.
     """
 
@@ -25,6 +27,8 @@ class Pointer:
     size: int | None
     nfiles: int | None
     name: str
+    legacy: bool = field(default=False, compare=False)
+    imported: bool = field(default=False, compare=False)
     source: str = field(default="", compare=False, repr=False)
 
     def text(self) -> str:
@@ -45,18 +49,29 @@ def parse_pointer(text: str, path: str) -> Pointer:
     Raises:
         DataError: it is no .dvc file of one tracked file or folder.
     """
-    broken = DataError(f"{path} is broken: it names no version of any data", f"git checkout HEAD -- {path}")
+    broken = DataError(
+        f"{path} is broken: it names no version of any data", f"cp {path} {path}.aside && git checkout HEAD -- {path}"
+    )
     try:
-        outs = load_yaml(text, path).get("outs")
+        content = load_yaml(text, path)
     except ConfigError:
         raise broken from None
+    outs = content.get("outs")
     if not isinstance(outs, list) or len(outs) != 1 or not isinstance(outs[0], dict):
         raise broken
     out: dict[str, Any] = outs[0]
     md5, name = out.get("md5"), out.get("path")
     if not isinstance(md5, str) or not _is_hash(md5) or not isinstance(name, str):
         raise broken
-    return Pointer(md5, out.get("size"), out.get("nfiles"), name, text)
+    return Pointer(
+        md5,
+        out.get("size"),
+        out.get("nfiles"),
+        name,
+        legacy=out.get("hash") != "md5",
+        imported="deps" in content,
+        source=text,
+    )
 
 
 def _is_hash(text: str) -> bool:

@@ -6,6 +6,7 @@ So the store is asked before data moves, and again and again while DVC moves it.
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections.abc import Callable
@@ -13,8 +14,10 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from explicitlm.common.errors import StorageError
+from explicitlm.common.shown import without_secrets
 from explicitlm.vcs.dvc_config import CONNECT_S
 from explicitlm.vcs.remote import Remote
 
@@ -148,6 +151,20 @@ def _answered(remote: Remote, error: Any) -> tuple[str, str]:
 
 def _unanswered(remote: Remote, error: Exception) -> tuple[str, str]:
     kind = type(error).__name__
+    if kind in ("ProfileNotFound", "PartialCredentialsError"):
+        return (f"remote {remote.place}: {error}", "aws configure list-profiles; AWS_PROFILE names one that exists, "
+                f"or none: unset AWS_PROFILE; the remote's own: dvc config remote.{remote.name}.profile")  # fmt: skip
+    if kind in ("ConfigParseError", "UnknownCredentialError"):
+        return (
+            f"remote {remote.place}: {error}",
+            "correct that file (~/.aws/config or ~/.aws/credentials, if not named)",
+        )
+    if kind == "ProxyConnectionError":
+        return (f"remote {remote.place} is asked through a proxy that does not answer ({_proxies()})",
+                f"correct HTTP_PROXY and HTTPS_PROXY, or leave the store out: NO_PROXY={_host(remote)}")  # fmt: skip
+    if kind == "SSLError" and "wrong version number" in str(error).lower().replace("_", " "):
+        return (f"remote {remote.place} speaks http, not https",
+                _command(remote).replace("https://", "http://"))  # fmt: skip
     if "Credentials" in kind:
         return (f"there are no credentials for remote {remote.place}",
                 f"{_command(remote)} --access-key KEY, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")  # fmt: skip
@@ -159,6 +176,15 @@ def _unanswered(remote: Remote, error: Exception) -> tuple[str, str]:
         "ConnectionClosedError": "closed the connection without an answer",
     }.get(kind, f"cannot be asked ({kind})")
     return f"remote {remote.place} {words}", f"start the store or correct its address: {_command(remote)}"
+
+
+def _proxies() -> str:
+    found = {key: os.environ[key] for key in os.environ if key.lower() in ("http_proxy", "https_proxy", "all_proxy")}
+    return ", ".join(f"{key}={without_secrets(value)}" for key, value in found.items())
+
+
+def _host(remote: Remote) -> str:
+    return urlsplit(remote.endpoint or "").hostname or "s3.amazonaws.com"
 
 
 def _command(remote: Remote) -> str:

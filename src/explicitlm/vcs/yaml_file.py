@@ -25,10 +25,13 @@ def load_yaml(text: str, source: str) -> dict[str, Any]:
     except YAMLError as error:
         first = str(error).splitlines()[0]
         raise ConfigError(
-            f"{source} is not valid YAML ({first})", f"correct {source}, or git checkout -- {source}"
+            f"{source} is not valid YAML ({first})",
+            f"correct {source}, or put your changes aside: git stash push -- {source}",
         ) from None
     if not isinstance(value, dict):
-        raise ConfigError(f"{source} holds no keys", f"correct {source}, or git checkout -- {source}")
+        raise ConfigError(
+            f"{source} holds no keys", f"correct {source}, or put your changes aside: git stash push -- {source}"
+        )
     return value
 
 

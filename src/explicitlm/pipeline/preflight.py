@@ -1,0 +1,107 @@
+"""What would keep an experiment from being run or published, found before an hour is trained and not after it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from explicitlm.common.errors import DataError, StorageError
+from explicitlm.datasets.resolve import DatasetPlan, resolve
+from explicitlm.datasets.switch import check_untouched
+from explicitlm.pipeline import identity
+from explicitlm.pipeline.params import Params
+from explicitlm.vcs import s3
+from explicitlm.vcs.dvc_config import cache_dir, dvc_config, missing_plugin
+from explicitlm.vcs.remote import Remote, default_remote
+from explicitlm.vcs.workspace import Workspace
+
+LEAST_FREE = 100_000_000  # bytes, below which even a tiny experiment's cache, log and states do not fit
+
+
+def check(workspace: Workspace, experiment: str, params: Params) -> None:
+    """All checks of a new experiment that can be made before it runs.
+
+    Raises:
+        ExplicitLMError: what would make it fail, with what to do.
+    """
+    check_project(workspace, experiment)
+    plans = resolve(workspace, params.revisions)
+    check_pointers(plans)
+    check_untouched(workspace, plans)
+
+
+def check_project(workspace: Workspace, experiment: str) -> None:
+    """What does not depend on parameters and data: id, git, disk, cache, remote.
+
+    Raises:
+        ExplicitLMError: what would make the experiment fail, with what to do.
+    """
+    identity.check_id(experiment, workspace)
+    workspace.git.check_committable()
+    check_disk(workspace)
+    check_cache(workspace)
+    check_remote(workspace)
+
+
+def check_disk(workspace: Workspace) -> None:
+    """Refuses to start on a disk that is read-only or all but full: DVC would leave its locks behind."""
+    if not os.access(workspace.main, os.W_OK) or os.statvfs(workspace.main).f_flag & os.ST_RDONLY:
+        raise StorageError(f"Read-only file system: {workspace.main}", "remount it, or work in a clone elsewhere")
+    free = shutil.disk_usage(workspace.main).free
+    if free < LEAST_FREE:
+        raise StorageError(
+            f"No space left on device: {free / 1e6:.0f} MB free, a run needs {LEAST_FREE / 1e6:.0f} MB and its data",
+            "explicitlm archive --dry shows what the cache can do without, or free space elsewhere on the disk",
+        )
+
+
+def check_cache(workspace: Workspace) -> Path:
+    """Checks that DVC's cache, wherever any level of its configuration puts it, can take objects.
+
+    Raises:
+        StorageError: it cannot be written, as on a share that is not mounted.
+    """
+    cache = cache_dir(workspace.main)
+    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise StorageError(f"DVC's cache {cache} cannot be written ({there})",
+                           "dvc config --list --show-origin names the file that puts it there")  # fmt: skip
+    return cache
+
+
+def check_remote(workspace: Workspace) -> Remote:
+    """Checks that data can be published: a remote is chosen, DVC has its plug-in, and a store answers.
+
+    Raises:
+        StorageError: why not.
+    """
+    config = dvc_config(workspace.main)
+    remote = default_remote(config)
+    if remote is None:
+        raise StorageError("no default remote is chosen", "explicitlm remote local, or: explicitlm remote minio")
+    if remote.is_s3:
+        s3.ask(remote)
+    elif remote.folder is None:
+        if error := missing_plugin(remote.name, config):
+            raise error
+    else:
+        there = next(folder for folder in (remote.folder, *remote.folder.parents) if folder.exists())
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise StorageError(f"remote {remote.place} cannot be written",
+                               f"ls -ld {there}; or choose another: explicitlm remote local")  # fmt: skip
+    return remote
+
+
+def check_pointers(plans: list[DatasetPlan]) -> None:
+    """Checks that every version to be used is one that this DVC writes.
+
+    Raises:
+        DataError: a .dvc file of DVC 2, whose hashes mean something else.
+    """
+    for item in plans:
+        if item.target is not None and item.target.legacy:
+            raise DataError(
+                f"{item.dataset.pointer} was written by DVC 2 (it has no 'hash: md5'): its hashes differ from DVC 3's",
+                f"dvc cache migrate --dvc-files, then git add {item.dataset.pointer} && git commit",
+            )
