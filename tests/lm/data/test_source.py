@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from explicitlm.common.errors import DataError
-from explicitlm.lm.data.source import digest_files, find_files, read_jsonl, read_texts
+from explicitlm.lm.data.records import read_records, read_texts
+from explicitlm.lm.data.source import digest_files, find_files
 
 
 def test_order_is_by_relative_path_and_hidden_files_do_not_count(tmp_path: Path) -> None:
@@ -47,7 +48,7 @@ def test_byte_order_mark_empty_lines_and_blank_documents(tmp_path: Path) -> None
     path = tmp_path / "x.jsonl"
     path.write_bytes('\ufeff{"text": "一"}\n \n{"text": "  "}\r\n{"text": "b"}'.encode())
     assert list(read_texts([path])) == ["一", "b"]
-    assert [number for number, _ in read_jsonl(path)] == [1, 3, 4]
+    assert [number for number, _ in read_records(path)] == [1, 3, 4]
 
 
 def test_digest_is_of_contents_in_order(tmp_path: Path, write_jsonl: Any) -> None:

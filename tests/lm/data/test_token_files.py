@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from explicitlm.common.errors import DataError
 from explicitlm.lm.data import token_files
-from explicitlm.lm.data.token_files import TokenFile, prepare_tokens
+from explicitlm.lm.data.token_files import TokenFile, Texts, prepare_tokens
 from explicitlm.lm.data.tokenizer import TextTokenizer
 
 
@@ -22,10 +23,10 @@ def expected(texts: list[str], tokenizer: TextTokenizer) -> list[int]:
 def test_documents_stand_end_to_end_between_their_marks(
     tmp_path: Path, texts: list[str], tokenizer: TextTokenizer, logged: list[str]
 ) -> None:
-    made = prepare_tokens("d", lambda: texts, tokenizer, tmp_path)
+    made = prepare_tokens(Texts.of_list(texts), tokenizer, tmp_path)
     assert made.tokens_T.tolist() == expected(texts, tokenizer)
     assert made.documents == 60 and made.tokens_T.dtype == "<u2" and "60 documents" in logged[0]
-    again = prepare_tokens("d", lambda: pytest.fail("read again"), tokenizer, tmp_path)
+    again = prepare_tokens(replace(Texts.of_list(texts), parts=lambda _: pytest.fail("read again")), tokenizer, tmp_path)
     assert again.digest == made.digest and len(logged) == 1
     assert {path.suffix for path in tmp_path.iterdir()} == {"", ".lock"}
 
@@ -38,7 +39,7 @@ def test_texts_longer_than_a_part(tmp_path: Path, tokenizer: TextTokenizer) -> N
 
 @pytest.mark.parametrize("harm", ["truncate", "description"])
 def test_a_damaged_file_is_made_again(tmp_path: Path, texts: list[str], tokenizer: TextTokenizer, harm: str) -> None:
-    first = prepare_tokens("d", lambda: texts, tokenizer, tmp_path)
+    first = prepare_tokens(Texts.of_list(texts), tokenizer, tmp_path)
     (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
     if harm == "truncate":
         shutil.copy(folder / "tokens.bin", folder / "copy")
@@ -47,13 +48,13 @@ def test_a_damaged_file_is_made_again(tmp_path: Path, texts: list[str], tokenize
             file.truncate(10)
     else:
         (folder / "meta.json").write_text("{")
-    again = prepare_tokens("d", lambda: texts, tokenizer, tmp_path)
+    again = prepare_tokens(Texts.of_list(texts), tokenizer, tmp_path)
     assert again.digest == first.digest and again.tokens_T.tolist() == expected(texts, tokenizer)
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path, tokenizer: TextTokenizer) -> None:
     with pytest.raises(DataError, match="no document"):
-        prepare_tokens("d", list, tokenizer, tmp_path)
+        prepare_tokens(Texts.of_list([]), tokenizer, tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
 
 
@@ -61,12 +62,12 @@ def test_processes_that_ask_at_once_make_it_once(tmp_path: Path, texts: list[str
     (tmp_path / "t.json").write_text(tokenizer.serialised)
     program = (
         "import sys; from pathlib import Path\n"
-        "from explicitlm.lm.data.token_files import prepare_tokens\n"
+        "from explicitlm.lm.data.token_files import Texts, prepare_tokens\n"
         "from explicitlm.lm.data.tokenizer import read_tokenizer\n"
         "from explicitlm.common import logs; logs.set_up()\n"
         "folder = Path(sys.argv[1]); tokenizer = read_tokenizer(folder / 't.json', 320)\n"
         "texts = ['Citizen lives in Rome.'] * 20000\n"
-        "print(prepare_tokens('d', lambda: texts, tokenizer, folder / 'c').digest)\n"
+        "print(prepare_tokens(Texts.of_list(texts), tokenizer, folder / 'c').digest)\n"
     )
     runs = [
         subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
@@ -79,8 +80,8 @@ def test_processes_that_ask_at_once_make_it_once(tmp_path: Path, texts: list[str
 
 def test_another_tokenizer_or_text_is_another_file(tmp_path: Path, texts: list[str], tokenizer: TextTokenizer) -> None:
     made: list[TokenFile] = [
-        prepare_tokens("d", lambda: texts, tokenizer, tmp_path),
-        prepare_tokens("e", lambda: texts[:9], tokenizer, tmp_path),
+        prepare_tokens(Texts.of_list(texts), tokenizer, tmp_path),
+        prepare_tokens(Texts.of_list(texts[:9]), tokenizer, tmp_path),
     ]
     assert made[0].digest != made[1].digest
-    assert token_files._open(tmp_path / "nowhere") is None
+    assert token_files.open_tokens(tmp_path / "nowhere") is None

@@ -20,7 +20,8 @@ from explicitlm.lm.data.tokenizer import SPECIAL_TOKENS, TextTokenizer, load_or_
 PROGRAM = """
 import sys
 from pathlib import Path
-from explicitlm.lm.data.source import find_files, read_texts
+from explicitlm.lm.data.records import read_texts
+from explicitlm.lm.data.source import find_files
 from explicitlm.lm.data.tokenizer import train_tokenizer
 files = find_files(Path(sys.argv[1]), (".jsonl",), "data")
 print(train_tokenizer(read_texts(files), 400).digest)

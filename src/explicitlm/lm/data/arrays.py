@@ -12,6 +12,8 @@ from explicitlm.common.errors import DataError
 from explicitlm.lm.data.source import find_files
 
 SUFFIXES = (".npy", ".safetensors", ".pt", ".pth")
+# What may lie beside an array: its tokenizer, the uuids of its rows, and tokens shared between machines (prepare.py)
+BESIDE = ("tokenizer.json", "mapping.json", "tokens", "tokenizers")
 
 
 def read_array(path: Path, what: str) -> NDArray[Any]:
@@ -24,7 +26,7 @@ def read_array(path: Path, what: str) -> NDArray[Any]:
     Raises:
         DataError: no file, several files, an unreadable one, or one that does not hold exactly one tensor.
     """
-    files = find_files(path, SUFFIXES, what)
+    files = find_files(path, SUFFIXES, what, BESIDE)
     if len(files) > 1:
         names = ", ".join(file.name for file in files)
         raise DataError(f"{what}: {path} holds {len(files)} arrays ({names})", "keep one, or name the file")
@@ -38,6 +40,11 @@ def read_array(path: Path, what: str) -> NDArray[Any]:
     if not isinstance(value, np.ndarray):
         raise DataError(f"{what}: {file} holds {type(value).__name__}, not one tensor", "save the tensor alone")
     return value
+
+
+def holds_array(path: Path) -> bool:
+    """Whether a folder holds a file that `read_array` would read."""
+    return path.is_file() or any(file.name.endswith(SUFFIXES) for file in path.rglob("*"))
 
 
 def _read_npy(file: Path) -> NDArray[Any]:

@@ -14,7 +14,8 @@ from typing import Any
 
 from explicitlm.common.errors import DataError
 from explicitlm.lm.data.hashing import permutation
-from explicitlm.lm.data.source import find_files, read_jsonl, text_of
+from explicitlm.lm.data.records import KINDS, read_records, text_of
+from explicitlm.lm.data.source import find_files
 
 logger = logging.getLogger(__name__)
 
@@ -45,15 +46,15 @@ class Benchmark:
 
 
 def read_benchmarks(path: Path) -> Benchmark:
-    """Reads every .jsonl file of a validation set.
+    """Reads every file of a validation set.
 
     Raises:
         DataError: a line that is neither text nor an item, by file and line; or no text at all.
     """
     texts: list[str] = []
     items: list[Item] = []
-    for file in find_files(path, (".jsonl",), "the validation data"):
-        for number, value in read_jsonl(file):
+    for file in find_files(path, KINDS, "the validation data"):
+        for number, value in read_records(file):
             if "task" in value:
                 items.append(_item(value, f"{file}, line {number}"))
             else:

@@ -1,25 +1,31 @@
-"""Finding and reading the user's files, with errors that name the file and the line."""
+"""Finding the user's files: in one order on every machine, and none left out without a word."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator, Sequence
+import logging
+import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 from explicitlm.common.errors import DataError
 
+logger = logging.getLogger(__name__)
+
 _HASH_CHUNK = 1 << 20  # bytes read at a time
+_NAMED = 10  # files that a message names
 
 
-def find_files(path: Path, suffixes: Sequence[str], what: str) -> list[Path]:
+def find_files(path: Path, suffixes: Sequence[str], what: str, others: Collection[str] = ()) -> list[Path]:
     """The files of a dataset in one order on every machine: by relative path, compared as bytes.
 
+    Files with another ending, hidden ones, broken links and whatever else cannot be read are named in a warning.
+
     Args:
-        path: a folder, searched with its subfolders (hidden names left out), or one file.
-        suffixes: endings that count, such as (".jsonl",).
+        path: a folder, searched with its subfolders (also through links), or one file.
+        suffixes: endings that count, such as (".jsonl", ".jsonl.gz").
         what: the dataset's name for the message.
+        others: files and folders directly in `path` that another part of the training reads.
 
     Raises:
         DataError: the path does not exist, or holds no such file.
@@ -28,80 +34,42 @@ def find_files(path: Path, suffixes: Sequence[str], what: str) -> list[Path]:
         return [path]
     if not path.exists():
         raise DataError(f"{what} is missing: {path} does not exist", "dvc checkout, or explicitlm sample-data")
-    files = [
-        file
-        for file in path.rglob("*")
-        if file.suffix in suffixes
-        and file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(path).parts)
-    ]
+    files, left_out = [], []
+    for name in _names(path):
+        hidden = any(part.startswith(".") for part in Path(name).parts)
+        if not hidden and name.endswith(tuple(suffixes)) and (path / name).is_file():
+            files.append(path / name)
+        elif Path(name).parts[0] not in others:
+            left_out.append(name)
     if not files:
         raise DataError(
             f"{what} is empty: {path} holds no {' or '.join(suffixes)} file",
-            f"put the data there, or name another folder; found: {_listing(path)}",
+            f"put the data there, or name another folder; found: {_named(left_out[:5]) or 'nothing'}",
         )
-    return sorted(files, key=lambda file: file.relative_to(path).as_posix().encode())
-
-
-def _listing(path: Path) -> str:
-    names = sorted(entry.name for entry in path.iterdir())
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") if names else "nothing"
-
-
-def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line numbers (from 1) and objects of a JSON-lines file, one line in memory at a time.
-
-    Raises:
-        DataError: a line that is not a UTF-8, no JSON or no object, by file and line. Empty lines are skipped.
-    """
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield number, parse_line(path, number, line)
-
-
-def parse_line(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    """One line of a JSON-lines file as an object.
-
-    Raises:
-        DataError: as `read_jsonl`.
-    """
-    try:
-        value = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(
-            f"{path}, line {number}: broken JSON ({error})", "correct the line; each line is one JSON object"
-        ) from None
-    if not isinstance(value, dict):
-        raise DataError(
-            f"{path}, line {number}: {type(value).__name__} where an object was expected",
-            'each line is one JSON object such as {"text": "..."}',
+    if left_out:
+        logger.warning(
+            f"{what}: {len(left_out)} file(s) in {path} are not read ({', '.join(suffixes)} are): {_named(left_out)}"
         )
-    return value
+    return files
 
 
-def text_of(path: Path, number: int, value: dict[str, Any]) -> str:
-    """The `text` of a training line.
-
-    Raises:
-        DataError: it is absent or no string.
-    """
-    text = value.get("text")
-    if not isinstance(text, str):
-        raise DataError(
-            f'{path}, line {number}: no string "text" (keys: {", ".join(value) or "none"})',
-            'training data is one {"text": "..."} a line',
-        )
-    return text
+def _names(folder: Path) -> list[str]:
+    """Relative paths of everything but folders, sorted as bytes; a folder that links lead back to counts once."""
+    names, seen = [], set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        names += [os.path.relpath(os.path.join(place, name), folder) for name in files]  # noqa: PTH118
+    return sorted(names, key=os.fsencode)
 
 
-def read_texts(files: Sequence[Path]) -> Iterator[str]:
-    """Every document of the training files, in order; documents of white space only are left out."""
-    for path in files:
-        for number, value in read_jsonl(path):
-            text = text_of(path, number, value)
-            if text.strip():
-                yield text
+def _named(names: Sequence[str]) -> str:
+    more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    shown = ", ".join(names[:_NAMED]) + more
+    return shown.encode("utf-8", "backslashreplace").decode()  # a name that is no UTF-8
 
 
 def digest_files(files: Sequence[Path]) -> str:

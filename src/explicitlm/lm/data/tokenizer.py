@@ -7,6 +7,7 @@ independent of hash seeds and of the file system's order by `source.find_files`.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,14 +19,16 @@ from tokenizers import __version__ as library_version
 
 from explicitlm.common.errors import DataError
 from explicitlm.common.files import write_text
+from explicitlm.lm.data.encoding import Encoded, Encoder
 from explicitlm.lm.data.hashing import splitmix64
-from explicitlm.lm.data.source import parse_line, text_of
+from explicitlm.lm.data.records import parse_record, raw_records, text_of, text_size
 
 logger = logging.getLogger(__name__)
 
 PAD, START, END, UNKNOWN = "<|pad|>", "<|im_start|>", "<|im_end|>", "<|unk|>"
 SPECIAL_TOKENS = (PAD, START, END, UNKNOWN)  # ids 0 to 3
 SAMPLE_BYTES = 64 << 20  # of JSON lines; more text hardly changes a vocabulary of thousands
+_DRAWS_AT_ONCE = 1 << 12
 
 
 class TextTokenizer:
@@ -48,6 +51,7 @@ class TextTokenizer:
             raise DataError(f"{source} is not a tokenizer ({error})", "give a tokenizer.json of `tokenizers`") from None
         self._inner.encode_special_tokens = True
         self.serialised = serialised
+        self._encoder = Encoder(self._inner, serialised)
         self.pad_id, self.start_id, self.end_id, self.unknown_id = (
             self._special(token, source) for token in SPECIAL_TOKENS
         )
@@ -74,7 +78,17 @@ class TextTokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of many texts, on all cores."""
-        return [item.ids for item in self._inner.encode_batch_fast(list(texts), add_special_tokens=False)]
+        encoded = self.encode_flat(texts)
+        return [encoded.document(number) for number in range(len(texts))]
+
+    def encode_flat(self, texts: Sequence[str]) -> Encoded:
+        """The same ids end to end in one array."""
+        return self._encoder.encode(texts)
+
+    @property
+    def distrusted(self) -> bool:
+        """Whether the fast library was caught with a wrong id, so that what it gave before must be made again."""
+        return self._encoder.distrusted
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, special tokens left out."""
@@ -107,17 +121,19 @@ def sample_texts(files: Sequence[Path], limit: int = SAMPLE_BYTES) -> Iterator[s
     A line is in when a hash of (file number, line number) is below limit / total, so the sample is the same
     in every process and needs no list of lines. Smaller data is taken whole.
     """
-    share = limit / max(sum(path.stat().st_size for path in files), 1)
+    share = limit / max(text_size(files), 1)
     for file_number, path in enumerate(files):
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if (share >= 1 or _draw(file_number, number) < share) and line.strip():
-                    yield text_of(path, number, parse_line(path, number, line))
+        chosen = _draws(file_number) if share < 1 else itertools.repeat(0.0)
+        for (number, raw), draw in zip(raw_records(path, columns=("text",)), chosen, strict=False):
+            if (share >= 1 or draw < share) and (isinstance(raw, dict) or raw.strip()):
+                yield text_of(path, number, parse_record(path, number, raw))
 
 
-def _draw(file_number: int, line_number: int) -> float:
-    """A number in [0, 1) that depends on nothing but its arguments."""
-    return float(splitmix64(np.uint64(file_number << 40 | line_number))) / 2.0**64
+def _draws(file_number: int) -> Iterator[float]:
+    """For each line of a file, from line 1, a number in [0, 1) that depends on nothing but the two numbers."""
+    for first in itertools.count(1, _DRAWS_AT_ONCE):
+        place_K = np.arange(first, first + _DRAWS_AT_ONCE, dtype=np.uint64) | np.uint64(file_number << 40)
+        yield from (splitmix64(place_K) / 2.0**64).tolist()
 
 
 def load_or_train(files: Sequence[Path], digest: str, vocab_size: int, cache: Path) -> TextTokenizer:
@@ -131,16 +147,23 @@ def load_or_train(files: Sequence[Path], digest: str, vocab_size: int, cache: Pa
         vocab_size: tokens asked for.
         cache: folder that holds one file a tokenizer, named by what it was made from.
     """
-    key = f"{digest}\n{vocab_size}\n{SAMPLE_BYTES}\n{library_version}\n"
-    path = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+    path = tokenizer_path(digest, vocab_size, cache)
+    if path.exists():
+        return read_tokenizer(path, vocab_size)
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
-            total = sum(file.stat().st_size for file in files)
+            total = text_size(files)
             if total > SAMPLE_BYTES:
                 logger.info(f"tokenizer: trained on {SAMPLE_BYTES >> 20} of {total >> 20} MiB, lines spread evenly")
             write_text(path, train_tokenizer(sample_texts(files), vocab_size).serialised)
     return read_tokenizer(path, vocab_size)
+
+
+def tokenizer_path(digest: str, vocab_size: int, cache: Path) -> Path:
+    """Where the tokenizer of some training files lies in a cache folder."""
+    key = f"{digest}\n{vocab_size}\n{SAMPLE_BYTES}\n{library_version}\n"
+    return cache / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
 
 def read_tokenizer(path: Path, vocab_size: int) -> TextTokenizer:

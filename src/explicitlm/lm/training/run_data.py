@@ -1,7 +1,7 @@
 """Everything a run reads, made ready before the processes meet: tokenizer, token files, bank rows, items.
 
-Each process calls this on its own. The first one to ask makes a file, the others wait at its lock; no
-collective is open meanwhile that could time out while gigabytes are tokenised.
+Each process calls this on its own. Tokens are there already where sync_data prepared them; else the first process to
+ask makes them and the others wait at its lock, with no collective open that could time out meanwhile.
 """
 
 from __future__ import annotations
@@ -10,21 +10,20 @@ import hashlib
 import json
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explicitlm.lm.config import TrainConfig
+from explicitlm.lm.data.arrays import holds_array
 from explicitlm.lm.data.batches import Windows
-from explicitlm.lm.data.benchmarks import Item, choose_items, read_benchmarks
-from explicitlm.lm.data.embeddings import find_tokenizer, read_embeddings
+from explicitlm.lm.data.benchmarks import Item, choose_items
+from explicitlm.lm.data.embeddings import read_embeddings
 from explicitlm.lm.data.hashing import permutation
 from explicitlm.lm.data.knowledge import Fact, Knowledge, read_cache, read_facts, rows_from_facts
-from explicitlm.lm.data.source import digest_files, find_files, read_texts
-from explicitlm.lm.data.token_files import prepare_tokens
-from explicitlm.lm.data.tokenizer import TextTokenizer, load_or_train, read_tokenizer
-from explicitlm.lm.training.run_paths import WORK_DIR, RunPaths
+from explicitlm.lm.data.prepare import prepare
+from explicitlm.lm.data.tokenizer import TextTokenizer
+from explicitlm.lm.training.run_paths import TEXT_NOTE, WORK_DIR, RunPaths
 
 logger = logging.getLogger(__name__)
 
@@ -57,14 +56,9 @@ def load_run_data(config: TrainConfig, paths: RunPaths) -> RunData:
     Raises:
         DataError: anything missing, broken or of another shape than the configuration says.
     """
-    benchmark = read_benchmarks(paths.val_dataset)
     facts = read_facts(paths.database_init) if paths.database_init else []
-    files = find_files(paths.dataset, (".jsonl",), "the training data")
-    tokenizer, train_digest = _tokenizer(config, paths, files)
-    cache = WORK_DIR / "tokens"
-    train = prepare_tokens(train_digest, lambda: read_texts(files), tokenizer, cache)
-    val_digest = hashlib.sha256("\0".join(benchmark.texts).encode()).hexdigest()
-    val = prepare_tokens(val_digest, lambda: benchmark.texts, tokenizer, cache)
+    prepared = prepare(config, paths.sources, WORK_DIR, WORK_DIR / TEXT_NOTE)
+    tokenizer, train, val = prepared.tokenizer, prepared.train, prepared.val
     val_windows = Windows(val.tokens_T, config.max_seq_len, tokenizer.pad_id)
     embeddings_VD = (
         read_embeddings(paths.pretrained_embedding, config.vocab_size, config.dim)
@@ -72,7 +66,7 @@ def load_run_data(config: TrainConfig, paths: RunPaths) -> RunData:
         else None
     )
     knowledge = None if config.disable_memory else _knowledge(config, paths, facts, tokenizer, train.tokens_T)
-    items = choose_items(benchmark.items, MAX_ITEMS, config.seed)
+    items = choose_items(prepared.benchmark.items, MAX_ITEMS, config.seed)
     parts = [
         train.digest,
         val.digest,
@@ -93,16 +87,6 @@ def load_run_data(config: TrainConfig, paths: RunPaths) -> RunData:
     )
 
 
-def _tokenizer(config: TrainConfig, paths: RunPaths, files: list[Path]) -> tuple[TextTokenizer, str]:
-    """The tokenizer that came with embeddings or cache, else one of the training text; and the text's digest."""
-    digest = digest_files(files)
-    given = find_tokenizer(paths.pretrained_embedding, paths.cache)
-    if given:
-        logger.info(f"tokenizer: {given}")
-        return read_tokenizer(given, config.vocab_size), digest
-    return load_or_train(files, digest, config.vocab_size, WORK_DIR / "tokenizers"), digest
-
-
 def _knowledge(
     config: TrainConfig,
     paths: RunPaths,
@@ -112,7 +96,7 @@ def _knowledge(
 ) -> Knowledge:
     """Bank rows from the cache where there is one, else from the facts."""
     shape_NL = (config.knowledge_num, config.knowledge_length)
-    if paths.cache:
+    if paths.cache and holds_array(paths.cache):
         logger.info(f"memory bank: rows of {paths.cache}")
         return read_cache(paths.cache, shape_NL, config.vocab_size)
     knowledge = rows_from_facts(facts, tokenizer, shape_NL, text_T, config.seed)

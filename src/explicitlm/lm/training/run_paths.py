@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from explicitlm.common.errors import DataError
+from explicitlm.lm.data.prepare import Sources
 
 # option -> default, help; the last three are optional where only the default path is meant
 INPUTS = {
-    "dataset_path": ("data/database", "training text: .jsonl"),
-    "val_dataset_path": ("data/benchmarks", "validation text and task items: .jsonl"),
+    "dataset_path": ("data/database", "training text: .jsonl, .jsonl.gz, .jsonl.zst, .parquet"),
+    "val_dataset_path": ("data/benchmarks", "validation text and task items, of the same kinds"),
     "database_init_path": ("data/knowledge_base", "facts of the memory bank: .json"),
     "pretrained_embedding_path": ("data/embeddings", "embedding table [V, D], with its tokenizer.json"),
     "cache_path": ("data/cache", "tokenised memory bank [N, L], with its mapping.json"),
@@ -21,7 +22,8 @@ OUTPUTS = {
     "out_dir": ("checkpoints/run", "the finished model"),
     "metrics_dir": ("experiments/run", "metrics.json, train.csv, val.csv, digests.csv"),
 }
-WORK_DIR = Path(".explicitlm")  # token files and runs of this machine, ignored by git
+WORK_DIR = Path(".explicitlm")  # tokens and runs of this machine, ignored by git
+TEXT_NOTE = "text.json"  # in it: what was prepared of the training text
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class RunPaths:
     run_id: str
     description: str
     resume: bool
+
+    @property
+    def sources(self) -> Sources:
+        """What tokens are made of."""
+        return Sources(self.dataset, self.val_dataset, self.pretrained_embedding, self.cache)
 
     @property
     def states(self) -> Path:
