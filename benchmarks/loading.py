@@ -1,82 +1,110 @@
-"""Data loading alone: tokenising once, reading batches, hashing weights; and what that is of a training step.
+"""Data loading alone: tokenising once, starting on tokens that are there, reading batches, hashing weights.
 
-    python benchmarks/loading.py           # about two minutes on 2 cores
-    python benchmarks/loading.py --json
+    python benchmarks/loading.py                        # 0.1 and 1 GB: some minutes on 2 cores, 3 GB of disk
+    python benchmarks/loading.py --gb 0.1 1 4 --json
 
-Tokenising is timed on generated JSON lines, memory as the growth of the process's peak over it, so that a corpus
-of any size can be judged: memory must not grow with it. Reading is timed from a file that is not in Python's
-memory, in the shuffled order of training.
+The corpus is made-up text in five languages. The first size is tokenised whole by `tokenizers` alone as well, in turns
+with ours, and the tokens are compared; of the larger ones it gets the first 100 MB. Each measurement is a process of
+its own. Reading is timed in the shuffled order of training, from a file that is not in Python's memory.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from _report import report
+from _corpus import write_corpus
+from _report import REPOSITORY, report
 
 from explicitlm.lm.config import TrainConfig
 from explicitlm.lm.data.batches import BatchPlan, Windows
-from explicitlm.lm.data.hashing import permutation
-from explicitlm.lm.data.source import digest_files, find_files, read_texts
-from explicitlm.lm.data.token_files import prepare_tokens
+from explicitlm.lm.data.source import digest_files
+from explicitlm.lm.data.token_files import open_tokens
 from explicitlm.lm.data.tokenizer import load_or_train
 from explicitlm.lm.model import ExplicitLM
 from explicitlm.lm.training.digest import digest_tensors
 
-BATCHES = 200  # of the paper's shape: 48 sequences of 512 tokens
-WORDS = 4000
+BATCHES = 200  # of the guide's shape: 48 sequences of 512 tokens
+BASELINE_BYTES = 100_000_000  # that `tokenizers` alone gets of a large corpus
+TINY = ["--dim", "32", "--n_layers", "1", "--n_heads", "4", "--n_kv_heads", "2", "--knowledge_num", "256",
+        "--knowledge_dim", "16", "--batch_size", "2", "--accumulation_steps", "1", "--max_seq_len", "64",
+        "--log_interval", "1", "--save_interval", "1000000", "--digest_interval", "1000000"]  # fmt: skip
 
 
-def write_corpus(path: Path, megabytes: int) -> None:
-    """JSON lines of made-up words, a few hundred characters a document; equal on every machine."""
-    words = ["".join(chr(97 + (number >> shift) % 26) for shift in (0, 3, 6, 9)) for number in range(WORDS)]
-    order = permutation(WORDS, 7).tolist()
-    line = 0
-    with path.open("w", encoding="utf-8") as file:
-        while file.tell() < megabytes << 20:
-            picks = [words[order[(line * 37 + place * place) % WORDS]] for place in range(60)]
-            file.write(json.dumps({"text": " ".join(picks)}) + "\n")
-            line += 1
+def measure(corpus: Path, tokenizer: Path, cache: Path, library: str, most: int) -> dict[str, Any]:
+    """One run of benchmarks/_loading_worker.py."""
+    words = [sys.executable, str(Path(__file__).with_name("_loading_worker.py")), str(corpus), str(tokenizer)]
+    done = subprocess.run([*words, str(cache), library, str(most)], stdout=subprocess.PIPE, check=True, text=True)
+    values: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return values
 
 
-def peak_mib() -> float:
-    """Largest memory of this process so far, MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def tokenising(folder: Path, megabytes: int, config: TrainConfig) -> tuple[dict[str, Any], Windows]:
-    """Seconds and memory from JSON lines to a mapped token file."""
-    write_corpus(folder / f"{megabytes}.jsonl", megabytes)
-    files: list[Path] = find_files(folder / f"{megabytes}.jsonl", (".jsonl",), "the corpus")
+def tokenising(folder: Path, gigabytes: float) -> dict[str, Any]:
+    """A row of the table: ours on the whole corpus, `tokenizers` alone on it or on its beginning."""
+    corpus, size = folder / "data/database/corpus.jsonl", int(gigabytes * 1e9)
+    write_corpus(corpus, size)
     start = time.perf_counter()
-    digest = digest_files(files)
-    hashed = time.perf_counter()
-    tokenizer = load_or_train(files, digest, config.vocab_size, folder / "tokenizers")
-    trained, before = time.perf_counter(), peak_mib()
-
-    made = prepare_tokens(digest, lambda: read_texts(files), tokenizer, folder / "tokens")
-    done = time.perf_counter()
-    values = {
-        "corpus_mib": megabytes,
-        "hash_mib_s": megabytes / (hashed - start),
-        "tokenizer_s": trained - hashed,
-        "tokenise_mib_s": megabytes / (done - trained),
-        "peak_growth_mib": peak_mib() - before,
-        "tokens": int(made.tokens_T.size),
+    digest = digest_files([corpus])
+    hashed = time.perf_counter() - start
+    load_or_train([corpus], digest, TrainConfig().vocab_size, folder / "tokenizers")
+    trained = time.perf_counter() - start - hashed
+    (tokenizer,) = (folder / "tokenizers").glob("*.json")
+    ours = measure(corpus, tokenizer, folder / "ours", "gigatoken", 10 * size)
+    part = min(size, BASELINE_BYTES)
+    theirs = measure(corpus, tokenizer, folder / "theirs", "tokenizers", part)
+    same = ours if part >= size else measure(corpus, tokenizer, folder / "part", "gigatoken", part)
+    return {
+        "corpus_gb": gigabytes,
+        "hash_s": hashed,
+        "tokenizer_s": trained,
+        "tokenise_s": ours["seconds"],
+        "mb_s": ours["bytes"] / 1e6 / ours["seconds"],
+        "mb_cpu_s": ours["bytes"] / 1e6 / ours["cpu_seconds"],
+        "baseline_mb": theirs["bytes"] / 1e6,
+        "baseline_mb_s": theirs["bytes"] / 1e6 / theirs["seconds"],
+        "ratio": theirs["seconds"] / same["seconds"],
+        "cpu_ratio": theirs["cpu_seconds"] / same["cpu_seconds"],
+        "ids_equal": theirs["digest"] == same["digest"],
+        "peak_mib": ours["peak_mib"],
+        "peak_growth_mib": ours["peak_growth_mib"],
+        "tokens": ours["tokens"],
     }
-    return values, Windows(made.tokens_T, config.max_seq_len, tokenizer.pad_id)
 
 
-def reading(windows: Windows, config: TrainConfig) -> dict[str, Any]:
-    """Tokens a second from the mapped file to tensors, and a resume's cost in the middle of the run."""
+def first_steps(folder: Path) -> list[float]:
+    """Seconds from the start of the command to its first step, on the folder's corpus: tokens absent, then there."""
+    (folder / "data/benchmarks").mkdir(parents=True, exist_ok=True)
+    (folder / "data/benchmarks/x.jsonl").write_text('{"text": "a text to be measured by"}\n')
+    seconds = []
+    for _ in range(2):
+        start = time.perf_counter()
+        command = [sys.executable, str(REPOSITORY / "1_pretrain.py"), *TINY]
+        with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            if not any(line.startswith("step 1/") for line in process.stdout):
+                raise SystemExit(f"the training ended with code {process.wait()} before its first step")
+            seconds.append(time.perf_counter() - start)
+            process.kill()
+    return seconds
+
+
+def reading(folder: Path, config: TrainConfig) -> dict[str, Any]:
+    """Tokens a second from the mapped file to tensors; the first batch, and one in the middle of a fresh run."""
+    (tokens_folder,) = (path for path in (folder / "ours").iterdir() if path.is_dir())
+    found = open_tokens(tokens_folder)
+    assert found is not None
+    windows = Windows(found.tokens_T, config.max_seq_len, pad_id=0)
+    start = time.perf_counter()
     plan = BatchPlan(len(windows), 100, config.batch_size, 1, config.accumulation_steps, config.seed)
+    windows.batch(plan.ids(0, 0, 0))
+    first = time.perf_counter() - start
     start = time.perf_counter()
     plan.ids(plan.steps // 2, config.accumulation_steps // 2, 0)
     seek = time.perf_counter() - start
@@ -87,7 +115,13 @@ def reading(windows: Windows, config: TrainConfig) -> dict[str, Any]:
         del inputs_BS, targets_BS
     seconds = (time.perf_counter() - start) / BATCHES
     tokens = config.batch_size * config.max_seq_len
-    return {"seek_ms": seek * 1e3, "batch_ms": seconds * 1e3, "read_tokens_s": tokens / seconds}
+    return {
+        "windows": len(windows),
+        "first_batch_s": first,
+        "seek_ms": seek * 1e3,
+        "batch_ms": seconds * 1e3,
+        "read_tokens_s": tokens / seconds,
+    }
 
 
 def hashing(config: TrainConfig) -> dict[str, Any]:
@@ -116,25 +150,31 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    parser.add_argument("--mib", type=int, nargs=2, default=(16, 64), help="two sizes of the corpus")
+    parser.add_argument("--gb", type=float, nargs="+", default=(0.1, 1.0), help="sizes of the corpus, ascending")
     options = parser.parse_args()
-    config = TrainConfig()  # the paper's: dim 512, 8 layers, N 1,048,576, 48 sequences of 512 tokens, 16 a step
-    with tempfile.TemporaryDirectory() as name:
-        small, _ = tokenising(Path(name), options.mib[0], config)
-        large, windows = tokenising(Path(name), options.mib[1], config)
-        read = reading(windows, config)
+    config = TrainConfig()  # the guide's: dim 512, 8 layers, N 1,048,576, 48 sequences of 512 tokens, 16 a step
+    rows, starts = [], {}
+    for gigabytes in options.gb:
+        with tempfile.TemporaryDirectory() as name:
+            (Path(name) / "data/database").mkdir(parents=True)
+            rows.append(tokenising(Path(name), gigabytes))
+            if gigabytes <= 1:  # two trainings, the first of which makes the tokens
+                starts[gigabytes] = first_steps(Path(name))
+            read = reading(Path(name), config)
     hashed = hashing(config)
     numbers = {
+        "tokenise_over_tokenizers": round(rows[0]["ratio"], 1),
+        "ids_equal": all(row["ids_equal"] for row in rows),
+        "first_step_s_1gb": round(starts[1.0][1], 2) if 1.0 in starts else None,
+        "peak_growth_ratio": round(rows[-1]["peak_growth_mib"] / max(rows[0]["peak_growth_mib"], 1.0), 2),
         "read_tokens_per_second": round(read["read_tokens_s"]),
         "digest_share_of_step": hashed["share_of_step"],
-        "peak_growth_ratio": round(large["peak_growth_mib"] / max(small["peak_growth_mib"], 1.0), 2),
     }
-    report(
-        "data loading alone",
-        {"tokenising": [small, large], "reading": [read], "digest": [hashed]},
-        numbers,
-        options.json,
-    )
+    first = [
+        {"corpus_gb": size, "tokens_absent_s": both[0], "tokens_there_s": both[1]} for size, both in starts.items()
+    ]
+    tables = {"tokenising": rows, "first step": first, "reading": [read], "digest": [hashed]}
+    report("data loading alone", {name: rows for name, rows in tables.items() if rows}, numbers, options.json)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from explicitlm.common.errors import DataError
-from explicitlm.lm.data import token_files
-from explicitlm.lm.data.token_files import TokenFile, Texts, prepare_tokens
+from explicitlm.lm.data import encoding, token_files
+from explicitlm.lm.data.records import Part, Place
+from explicitlm.lm.data.token_files import Texts, TokenFile, prepare_tokens
 from explicitlm.lm.data.tokenizer import TextTokenizer
 
 
@@ -26,15 +30,75 @@ def test_documents_stand_end_to_end_between_their_marks(
     made = prepare_tokens(Texts.of_list(texts), tokenizer, tmp_path)
     assert made.tokens_T.tolist() == expected(texts, tokenizer)
     assert made.documents == 60 and made.tokens_T.dtype == "<u2" and "60 documents" in logged[0]
-    again = prepare_tokens(replace(Texts.of_list(texts), parts=lambda _: pytest.fail("read again")), tokenizer, tmp_path)
+    again = prepare_tokens(
+        replace(Texts.of_list(texts), parts=lambda _: pytest.fail("read again")), tokenizer, tmp_path
+    )
     assert again.digest == made.digest and len(logged) == 1
     assert {path.suffix for path in tmp_path.iterdir()} == {"", ".lock"}
 
 
-def test_texts_longer_than_a_part(tmp_path: Path, tokenizer: TextTokenizer) -> None:
-    texts = ["Rome " * 50_000] * 30  # 7.5 M characters: two parts
-    made = prepare_tokens("d", lambda: iter(texts), tokenizer, tmp_path)
-    assert made.documents == 30 and made.tokens_T.size == 30 * (len(tokenizer.encode(texts[0])) + 2)
+def long_texts(number: int) -> list[str]:
+    """Documents of 250,000 characters, 17 of which fill a part."""
+    return [f"Rome {place} " * 31_250 for place in range(number)]
+
+
+def write_texts(path: Path, texts: list[str]) -> Texts:
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return Texts.of_files([path], "d")
+
+
+def test_texts_of_several_parts(tmp_path: Path, tokenizer: TextTokenizer) -> None:
+    texts = long_texts(40)
+    made = prepare_tokens(write_texts(tmp_path / "x.jsonl", texts), tokenizer, tmp_path / "cache")
+    assert made.documents == 40 and made.tokens_T.tolist() == expected(texts, tokenizer)
+
+
+def test_a_process_that_was_killed_is_gone_on_with(
+    tmp_path: Path, tokenizer: TextTokenizer, logged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while it writes: what lies behind its last safe place is made again, what lies before it is not."""
+    monkeypatch.setattr(token_files, "_SAVED_EVERY", 1)
+    texts = write_texts(tmp_path / "x.jsonl", long_texts(60))
+    whole = prepare_tokens(texts, tokenizer, tmp_path / "whole")
+    asked: list[Place] = []
+
+    def cut(place: Place) -> Iterator[Part]:
+        asked.append(place)
+        for number, part in enumerate(texts.parts(place)):
+            if number == 3:
+                raise KeyboardInterrupt
+            yield part
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_tokens(replace(texts, parts=cut), tokenizer, tmp_path / "cut")
+    (unfinished,) = (tmp_path / "cut").glob("*.part")
+    with (unfinished / "tokens.bin").open("ab") as file:
+        file.write(b"half")
+    again = prepare_tokens(replace(texts, parts=cut), tokenizer, tmp_path / "cut")
+    assert again.digest == whole.digest and again.tokens_T.tolist() == whole.tokens_T.tolist()
+    assert asked[0] == (0, 0) and asked[1].record > 20 and any("going on after" in line for line in logged)
+    assert not list((tmp_path / "cut").glob("*.part"))
+
+
+def test_a_wrong_id_of_the_fast_library_makes_the_file_anew(
+    tmp_path: Path, tokenizer: TextTokenizer, logged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is right in the first part, so that a check of the first documents alone would believe it."""
+    right, calls = encoding.fast_encode(tokenizer.serialised), 0
+    assert right is not None
+
+    def faulty(texts: Sequence[str]) -> encoding.Encoded:
+        nonlocal calls
+        calls += 1
+        ids_T, bounds = right(texts)
+        return encoding.Encoded(ids_T + np.uint16(calls > 2), bounds)
+
+    texts = long_texts(40)
+    fresh = TextTokenizer(tokenizer.serialised, "a test")
+    monkeypatch.setattr(encoding, "fast_encode", lambda _: faulty)
+    made = prepare_tokens(write_texts(tmp_path / "x.jsonl", texts), fresh, tmp_path / "cache")
+    assert made.tokens_T.tolist() == expected(texts, tokenizer)
+    assert calls > 2 and any("give different ids" in line for line in logged)
 
 
 @pytest.mark.parametrize("harm", ["truncate", "description"])
