@@ -64,10 +64,9 @@ def test_the_commit_is_the_guides(published) -> None:
     subject = published.git("log", "-1", "--format=%s")
     assert subject == 'chore: 添加实验记录 exp_001 - first: "quotes", 中文，emoji 🚀'
     assert published.git("show", "--name-only", "--format=", "HEAD").split() == [
-        "experiments/checkpoints/exp_001.dvc", "experiments/records/INDEX.md", "experiments/records/exp_001.json",
+        "experiments/checkpoints/exp_001.dvc", "experiments/records/exp_001.json",
     ]  # fmt: skip
     assert published.git("tag") == "exp_001"
-    assert "exp_001.json" in (published.root / "experiments/records/INDEX.md").read_text()
 
 
 def test_the_record_stage_repeats_itself_to_the_byte(published) -> None:

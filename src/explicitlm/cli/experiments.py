@@ -62,7 +62,8 @@ def publish_command(
 ) -> None:
     """Push an experiment's data, tag its commit, and commit its record on the current branch.
 
-    Can be repeated: what is done already is not done again. A failed or interrupted run keeps its record.
+    Several become one commit. Can be repeated: what is done already is not done again. A failed or interrupted run
+    keeps its record.
 
     Examples:
 
@@ -70,12 +71,12 @@ def publish_command(
 
       explicitlm publish exp_003 exp_004
     """
-    from explicitlm.records.publish import publish
+    from explicitlm.records.publish import publish_all
     from explicitlm.vcs.workspace import Workspace
 
     workspace = Workspace.find()
     logs.set_up(quiet=as_json)
-    records = [publish(workspace, experiment) for experiment in experiments]
+    records = publish_all(workspace, experiments)
     if as_json:
         show_json({"records": [record.model_dump(mode="json") for record in records]})
     else:

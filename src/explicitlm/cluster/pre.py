@@ -12,6 +12,7 @@ from explicitlm.cluster.receipt import Sent
 from explicitlm.common import layout
 from explicitlm.common.errors import DataError, UsageError
 from explicitlm.common.files import write_text
+from explicitlm.pipeline import param_changes
 from explicitlm.pipeline import run as pipeline
 from explicitlm.records.manifest import Manifest, load_sealed
 from explicitlm.vcs import worktree
@@ -39,6 +40,7 @@ def pre(workspace: Workspace, experiment: str, description: str | None, assignme
         return tree
     if tree.exists():  # an earlier `pre` was interrupted before it sealed anything
         worktree.remove(workspace.main, tree)
+    overrides = param_changes.from_head(workspace, overrides)
     pipeline.check(workspace, experiment, overrides)
     try:
         sent = _make(workspace, experiment, tree, overrides)

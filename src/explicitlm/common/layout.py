@@ -26,7 +26,6 @@ CHECKPOINT_FILES = ("model.safetensors", "config.json", "tokenizer.json")
 CHECKPOINTS = "checkpoints"  # a link to POINTERS: the name by which people and DVC reach pointers and weights
 POINTERS = "experiments/checkpoints"  # where git has the pointers; DVC's own walk skips the folder (.dvcignore)
 RECORDS = "experiments/records"
-INDEX = f"{RECORDS}/INDEX.md"
 
 # What stays on this machine
 LOCAL = ".explicitlm"

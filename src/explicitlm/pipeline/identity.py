@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -81,6 +82,37 @@ def started_by() -> str:
         except psutil.Error:
             continue
     return told or "python -m explicitlm.pipeline.sync_data"
+
+
+def asked_params() -> set[str] | None:
+    """Keys that the command which started this stage sets by -S; None for a queue's worker, which does not know."""
+    for process in psutil.Process().parents():
+        with suppress(psutil.Error):
+            words = process.cmdline()
+            if "queue-worker" in words or "exec-run" in words:
+                return None
+            if "exp" in words or "experiments" in words:
+                return set_by(words)
+            if any(Path(word).name == "explicitlm" for word in words):  # cluster pre
+                keys = {word.partition("=")[0] for word in words if "=" in word}
+                return keys | ({"description"} if {"-m", "--message"} & set(words) else set())
+    return set()
+
+
+def set_by(words: list[str]) -> set[str]:
+    """Keys of the parameters that a command line sets, in every form of the option."""
+    asked = set()
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word in ("-S", "--set-param"):
+            pair = following
+        elif word.startswith("--set-param="):
+            pair = word.removeprefix("--set-param=")
+        elif word.startswith("-S"):
+            pair = word.removeprefix("-S").removeprefix("=")
+        else:
+            continue
+        asked.add(pair.rpartition("params.yaml:")[2].partition("=")[0].lstrip("+~"))
+    return asked
 
 
 def _told(words: list[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from explicitlm.common import layout
 from explicitlm.common.environment import RESUME
 from explicitlm.common.errors import ConfigError, TrainingError, UsageError
-from explicitlm.pipeline import preflight
+from explicitlm.pipeline import param_changes, preflight
 from explicitlm.pipeline.params import Params, parse_params
 from explicitlm.records import publish, store
 from explicitlm.records.manifest import Manifest, load_sealed
@@ -33,7 +33,7 @@ def run(workspace: Workspace, experiment: str, description: str | None, assignme
     Raises:
         ExplicitLMError: before anything runs, for what can be known then; else what training or publishing said.
     """
-    overrides = requested(description, assignments)
+    overrides = param_changes.from_head(workspace, requested(description, assignments))
     check(workspace, experiment, overrides)
     return _run_and_publish(workspace, experiment, overrides, {})
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Any
 
 from explicitlm.common import layout, logs
 from explicitlm.common.clock import now
@@ -18,12 +17,11 @@ from explicitlm.common.errors import ConfigError, UsageError, run_reporting
 from explicitlm.common.files import write_json
 from explicitlm.datasets.resolve import resolve
 from explicitlm.datasets.switch import bring, check_untouched
-from explicitlm.pipeline import identity
+from explicitlm.pipeline import identity, param_changes
 from explicitlm.pipeline.command import training_command
 from explicitlm.pipeline.params import Params, read_params
 from explicitlm.records.manifest import Manifest, load_sealed, save_sealed
 from explicitlm.vcs.workspace import Workspace
-from explicitlm.vcs.yaml_file import load_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +39,7 @@ def main() -> int:
     )
     plans = resolve(workspace, params.revisions, _pins(previous))
     bring(workspace, plans, check_untouched(workspace, plans))
+    asked = identity.asked_params()
     manifest = Manifest(
         id=experiment,
         description=params.description,
@@ -50,9 +49,12 @@ def main() -> int:
         code=identity.code_version(workspace),
         data={item.dataset.param: item.version for item in plans},
         hyperparameters=params.train,
-        changed_params=changed_params(workspace, params),
+        changed_params=param_changes.changed_params(workspace, params),
+        asked_params=sorted(asked or ()),
+        leftover_params={} if asked is None else param_changes.leftovers(workspace, params, asked),
         resumed=resumed,
     )
+    param_changes.tell(manifest, workspace)
     _warn(manifest)
     save_sealed(workspace.workdir / layout.MANIFEST, manifest)
     # The run's own folder keeps a copy: it survives an isolated tree, and shows later what an interrupted run was.
@@ -97,19 +99,6 @@ def settle_id(workspace: Workspace, previous: Manifest | None, resumed: bool) ->
     return identity.generated_id()
 
 
-def changed_params(workspace: Workspace, params: Params) -> dict[str, tuple[Any, Any]]:
-    """Parameters whose value is not that of HEAD's params.yaml, as (HEAD's, ours); without the description."""
-    text = workspace.workdir_git.read("HEAD", "params.yaml")
-    before = load_yaml(text, "HEAD:params.yaml") if text else {}
-    ours: dict[str, Any] = {
-        **params.train.model_dump(),
-        **{f"data.{key}": rev for key, rev in params.revisions.items()},
-    }
-    revisions = before.pop("data", None) or {}
-    before |= {f"data.{key}": revision or "" for key, revision in revisions.items()}
-    return {key: (before.get(key), value) for key, value in ours.items() if before.get(key) != value}
-
-
 def _previous(workspace: Workspace) -> Manifest | None:
     try:
         return load_sealed(workspace.workdir / layout.MANIFEST, Manifest, "")
@@ -124,8 +113,6 @@ def _pins(previous: Manifest | None) -> dict[str, str]:
 
 def _warn(manifest: Manifest) -> None:
     code = manifest.code
-    for key, (before, ours) in manifest.changed_params.items():
-        logger.info(f"parameter {key}: {ours!r} (HEAD has {before!r})")
     if code.dirty:
         logger.warning(f"uncommitted code, kept in the experiment's commit: {', '.join(code.changed)}")
     if code.untracked:

@@ -100,6 +100,7 @@ def _record(
         ),
         data={dataset.folder: _details(manifest, dataset.param) for dataset in DATASETS},
         changed_params=manifest.changed_params,
+        leftover_params=manifest.leftover_params,
         timing=Timing(started_at=result.started_at, finished_at=result.finished_at, duration_s=result.duration_s)
         if result
         else None,

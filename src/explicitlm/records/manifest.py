@@ -73,6 +73,8 @@ class Manifest(Sealed):
         data: by `Dataset.param`; None for an optional dataset that is not there. One that was added
             to the project after the manifest was sealed has no key.
         changed_params: parameters that differ from HEAD's params.yaml, as [HEAD's, ours].
+        asked_params: those that the command itself set. leftover_params: those that nobody asked for this time: an
+            earlier experiment, named here, left them in params.yaml.
         resumed: whether the run continues an interrupted one.
     """
 
@@ -86,6 +88,8 @@ class Manifest(Sealed):
     data: dict[str, DataVersion | None]
     hyperparameters: TrainConfig
     changed_params: dict[str, tuple[Any, Any]]
+    asked_params: list[str] = []
+    leftover_params: dict[str, str] = {}
     resumed: bool = False
 
 

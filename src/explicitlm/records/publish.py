@@ -1,12 +1,13 @@
 """Makes a finished experiment last: its data on the remote, its commit tagged, its record on the current branch.
 
 Three steps, in this order, each repeatable: a failure in one leaves the earlier ones valid, and the same command goes
-on from there. Nothing but the record, the pointer and the index is committed, whatever else is staged or changed.
+on from there. Nothing but the record and the pointer is committed, whatever else is staged or changed.
 """
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 from explicitlm.common import layout
@@ -24,33 +25,65 @@ logger = logging.getLogger(__name__)
 
 
 def publish(workspace: Workspace, experiment: str) -> Record:
-    """Publishes one experiment; a failed or interrupted one has a record only.
+    """Publishes one experiment; see `publish_all`."""
+    return publish_all(workspace, [experiment])[0]
+
+
+def publish_all(workspace: Workspace, experiments: list[str]) -> list[Record]:
+    """Publishes experiments with one commit for all; a failed or interrupted one has a record only.
 
     Raises:
-        UsageError: there is no such experiment, or several. StorageError: the remote cannot take the data.
+        UsageError: before anything is done: there is no such experiment, or several, or no commit can be made here.
+        StorageError: the remote cannot take the data.
     """
     git, main = workspace.git, workspace.main
     git.check_committable()
+    found = [_find(workspace, experiment) for experiment in dict.fromkeys(experiments)]
+    finished = [each for each in found if each.commit]
+    if finished:
+        with workspace.open_store() as data_store:
+            for each in finished:
+                data_store.push(each.pointers)
+                logger.info(f"data: remote {data_store.remote.place} holds {', '.join(each.pointers)}")
+    paths = []
+    for each in found:
+        experiment = each.record.experiment.id
+        if each.commit:
+            if git.tag_commit(experiment) is None:
+                git.tag(experiment, each.commit)
+            logger.info(f"tag: {experiment} -> {each.commit[:8]}")
+            pointer = layout.pointer_file(experiment)
+            write_text(main / pointer, each.pointers[layout.weights(experiment)].text())
+            paths.append(pointer)
+        store.save(main, each.record)
+        paths.append(layout.record(experiment))
+    commit = git.commit_only(_message([each.record for each in found]), *paths)
+    what = f"committed as {commit[:8]}" if commit else "is committed already"
+    logger.info(f"record: {', '.join(path for path in paths if path.endswith('.json'))} {what}")
+    for each in finished:
+        experiment = each.record.experiment.id
+        workspace.main_dvc.checkout(layout.weights_pointer(experiment))
+        logger.info(f"weights: {layout.weights(experiment)}/")
+    return [each.record for each in found]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An experiment to publish: its record, and of a finished one the commit and the versions that it needs."""
+
+    record: Record
+    commit: str | None
+    pointers: dict[str, Pointer]
+
+
+def _find(workspace: Workspace, experiment: str) -> _Found:
+    git, main = workspace.git, workspace.main
     commit = git.tag_commit(experiment) or _experiment_commit(git, experiment)
     if commit is None:
-        record = _unfinished(main, experiment)
-        _commit(main, git, record, [])
-        return record
+        return _Found(_unfinished(main, experiment), None, {})
     record = tracking.updated(main, _record_at(git, commit, experiment))
-    pointers = _pointers(git, commit, experiment)
-    with workspace.open_store() as data_store:
-        data_store.push(pointers)
-        logger.info(f"data: remote {data_store.remote.place} holds {', '.join(pointers)}")
-    if git.tag_commit(experiment) is None:
-        git.tag(experiment, commit)
-    logger.info(f"tag: {experiment} -> {commit[:8]}")
-    record = record.model_copy(update={"versions": record.versions.model_copy(update={"experiment_commit": commit})})
-    pointer = layout.pointer_file(experiment)
-    write_text(main / pointer, pointers[layout.weights(experiment)].text())
-    _commit(main, git, record, [pointer])
-    workspace.main_dvc.checkout(layout.weights_pointer(experiment))
-    logger.info(f"weights: {layout.weights(experiment)}/")
-    return record
+    versions = record.versions.model_copy(update={"experiment_commit": commit})
+    return _Found(record.model_copy(update={"versions": versions}), commit, _pointers(git, commit, experiment))
 
 
 def _experiment_commit(git: Git, experiment: str) -> str | None:
@@ -103,15 +136,11 @@ def _unfinished(main: Path, experiment: str) -> Record:
     return build.unfinished(manifest, None)
 
 
-def _commit(main: Path, git: Git, record: Record, more: list[str]) -> None:
-    experiment = record.experiment
-    store.save(main, record)
-    store.write_index(main)
+def _message(records: list[Record]) -> str:
+    """As the guide wants it for one; several are listed by their ids."""
+    if len(records) > 1:
+        return f"chore: 添加实验记录 {', '.join(record.experiment.id for record in records)}"
+    experiment = records[0].experiment
     lines = experiment.description.strip().splitlines()
-    message = f"chore: 添加实验记录 {experiment.id} - {lines[0] if lines else record.status}"
-    if len(lines) > 1:
-        message += "\n\n" + "\n".join(lines[1:])
-    commit = git.commit_only(message, layout.record(experiment.id), layout.INDEX, *more)
-    logger.info(
-        f"record: {layout.record(experiment.id)} {f'committed as {commit[:8]}' if commit else 'is committed already'}"
-    )
+    message = f"chore: 添加实验记录 {experiment.id} - {lines[0] if lines else records[0].status}"
+    return message + ("\n\n" + "\n".join(lines[1:]) if len(lines) > 1 else "")

@@ -149,6 +149,7 @@ class Record(Part):
     code: Code
     data: dict[str, DataDetails | None]
     changed_params: dict[str, tuple[Any, Any]]
+    leftover_params: dict[str, str] = {}
     timing: Timing | None
     findings: Findings
     dependencies: dict[str, str]
