@@ -46,7 +46,7 @@ class Evaluator:
     """
 
     def __init__(self, run_data: RunData, length: int, group: Group, stopped: Callable[[], bool]) -> None:
-        self._materials, self._group, self._stopped = run_data, group, stopped
+        self._run_data, self._group, self._stopped = run_data, group, stopped
         rows_of = run_data.knowledge.row_of if run_data.knowledge else {}
         rows = _rows(run_data, rows_of, length)
         rows.sort(key=lambda row: len(row.ids))  # stable: equal lengths keep the order of the data
@@ -62,7 +62,7 @@ class Evaluator:
                 tasks = self._tasks(model, device)
         finally:
             model.train(training)
-        if self._group.largest(int(self._stopped())):
+        if self._group.max(int(self._stopped())):
             return None
         total = self._group.sum(loss)
         value = float(total[0] / total[1])
@@ -70,7 +70,7 @@ class Evaluator:
 
     def _loss(self, model: ExplicitLM, device: torch.device) -> Tensor:
         """Sum of the cross entropies of this process's share, and number of its targets."""
-        windows, sequences = self._materials.val, self._materials.val_sequences
+        windows, sequences = self._run_data.val, self._run_data.val_sequences
         size = max(1, _TOKENS_AT_ONCE // windows.length)
         total = torch.zeros(2, dtype=torch.float64)
         for number, start in enumerate(range(0, len(sequences), size)):
@@ -86,14 +86,14 @@ class Evaluator:
 
     def _tasks(self, model: ExplicitLM, device: torch.device) -> Tensor:
         """Per item and choice its score, [items, choices, 2]: score and hit; 0 where it is another's share."""
-        items = self._materials.items
+        items = self._run_data.items
         width = max((len(item.choices) for item in items), default=0)
         result = torch.zeros(len(items), width, 2, dtype=torch.float64)
         for number, batch in enumerate(self._row_batches):
             if self._stopped():
                 break
             if number % self._group.size == self._group.rank:
-                ids_BS = _padded(batch, self._materials.tokenizer.pad_id).to(device)
+                ids_BS = _padded(batch, self._run_data.tokenizer.pad_id).to(device)
                 output: ModelOutput = model(ids_BS)
                 for row, score, hit in zip(batch, _scores(output, ids_BS, batch), _hits(output, batch), strict=True):
                     result[row.item, row.choice] = torch.tensor([score, hit], dtype=torch.float64)
@@ -101,14 +101,14 @@ class Evaluator:
 
     def _accuracies(self, tasks: Tensor) -> dict[str, float]:
         """Accuracy of each task that has items, and the share of items whose fact was read."""
-        items = self._materials.items
+        items = self._run_data.items
         tasks = self._group.sum(tasks)
         right: dict[str, list[bool]] = {task: [] for task in TASKS}
         for number, item in enumerate(items):
             scores = tasks[number, : len(item.choices), 0]
             right[item.task].append(int(scores.argmax()) == item.answer)
         values = {f"val/acc_{task}": float(np.mean(right[task])) for task in TASKS if right[task]}
-        known = self._materials.knowledge.row_of if self._materials.knowledge else {}
+        known = self._run_data.knowledge.row_of if self._run_data.knowledge else {}
         hits = [float(tasks[n, item.answer, 1]) for n, item in enumerate(items) if item.uuid in known]
         if hits:
             values["val/memory_hit_rate"] = float(np.mean(hits))

@@ -21,7 +21,7 @@ class Group:
         self.rank = dist.get_rank() if joined else 0
         self._gloo = dist.new_group(backend="gloo") if self.size > 1 else None
 
-    def largest(self, number: int) -> int:
+    def max(self, number: int) -> int:
         """The largest of all processes' numbers."""
         if self._gloo is None:
             return number
@@ -44,7 +44,7 @@ class Group:
         dist.all_gather_object(texts, text, group=self._gloo)
         return texts
 
-    def from_first(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """The first process's value."""
         if self._gloo is None:
             return value

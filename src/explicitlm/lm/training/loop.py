@@ -59,7 +59,7 @@ class Trainer:
         digests: DigestChain,
         observers: Observers,
     ) -> None:
-        self._config, self._materials = config, run_data
+        self._config, self._run_data = config, run_data
         self._accelerator, self._group, self._stop = accelerator, group, stop
         self._states, self._digests, self._observers = states, digests, observers
         self._plan = BatchPlan(
@@ -146,7 +146,7 @@ class Trainer:
         parameters = list(self._model.parameters())
         random, gradients = rng_state(), [parameter.grad for parameter in parameters]
         noise_B = self._on_device(self._plan.noise_keys(0, 0, self._group.rank))
-        windows = self._materials.train.batch(self._plan.ids(0, 0, self._group.rank))
+        windows = self._run_data.train.batch(self._plan.ids(0, 0, self._group.rank))
         inputs_BS, targets_BS = (self._on_device(ids) for ids in windows)
         self._accelerator.backward(self._wrapped(inputs_BS, targets_BS, noise_B).loss)
         for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -167,7 +167,7 @@ class Trainer:
         """
         if self._micro == 0:
             self._window_targets = self._count_targets()
-        windows, rank = self._materials.train, self._group.rank
+        windows, rank = self._run_data.train, self._group.rank
         noise_B = self._on_device(self._plan.noise_keys(self._step, self._micro, rank))
         sequences = self._plan.ids(self._step, self._micro, rank)
         inputs_BS, targets_BS = (self._on_device(ids) for ids in windows.batch(sequences))
@@ -224,7 +224,7 @@ class Trainer:
 
     def _leave_if_told(self) -> None:
         """Saves and ends the run when any process has received a signal. Collective."""
-        signum = self._group.largest(self._stop.signum)
+        signum = self._group.max(self._stop.signum)
         if signum:
             self._save()
             raise Interrupted(signum)
@@ -256,15 +256,15 @@ class Trainer:
             "train_loss": self._train_loss,
             "steps": self.steps,
             "tokens": self._tokens,
-            "val_tokens": self._materials.val.targets(self._materials.val_sequences),
-            "val_items": len(self._materials.items),
+            "val_tokens": self._run_data.val.targets(self._run_data.val_sequences),
+            "val_items": len(self._run_data.items),
         }
 
     def _count_targets(self) -> int:
         """Targets of the whole current step; 0 after the last one."""
         if self._step == self.steps:
             return 0
-        return self._materials.train.targets(self._plan.window_ids(self._step))
+        return self._run_data.train.targets(self._plan.window_ids(self._step))
 
     def _on_device(self, array: Any) -> torch.Tensor:
         tensor = torch.from_numpy(array)

@@ -140,7 +140,7 @@ class StateStore:
         Raises:
             UsageError: there is none, or it belongs to another configuration, data or number of processes.
         """
-        answer = self._group.from_first(self._choose() if self._group.rank == 0 else None)
+        answer = self._group.broadcast(self._choose() if self._group.rank == 0 else None)
         if isinstance(answer, ExplicitLMError):
             raise answer
         folder = Path(answer)
