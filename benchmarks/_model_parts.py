@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from explicitlm.lm.memory import BankUpdater
 from explicitlm.lm.memory.bags import distinct_rows
-from explicitlm.lm.memory.encode import encode_entries
-from explicitlm.lm.memory.matching import match_entries
-from explicitlm.lm.memory.noise import gumbel
+from explicitlm.lm.memory.paper.encode import encode_entries
+from explicitlm.lm.memory.paper.matching import match_entries
+from explicitlm.lm.memory.paper.noise import gumbel
 from explicitlm.lm.model import ExplicitLM
-from explicitlm.lm.model.layer import MemoryLayer
+from explicitlm.lm.model.layer import PaperLayer
 from explicitlm.lm.model.loss import tied_cross_entropy
 from explicitlm.lm.training.digest import digest_tensors
 
@@ -57,7 +57,7 @@ def part_times(
         output = model(ids[:, :-1], ids[:, 1:])
         output.loss.backward()
     for layer in model.layers:
-        assert isinstance(layer, MemoryLayer)
+        assert isinstance(layer, PaperLayer)
         for name, run in layer_parts(layer, model, inputs).items():
             parts[name] += milliseconds(run)
     hidden = inputs[model.norm][0].detach().flatten(0, 1).requires_grad_()
@@ -75,7 +75,7 @@ def part_times(
 
 
 def layer_parts(
-    layer: MemoryLayer, model: ExplicitLM, inputs: dict[nn.Module, tuple[Any, ...]]
+    layer: PaperLayer, model: ExplicitLM, inputs: dict[nn.Module, tuple[Any, ...]]
 ) -> dict[str, Callable[[], object]]:
     """Forward and backward of each part of one layer, ready to be called."""
     bank, table = model.bank, model.embedding.weight
@@ -86,7 +86,7 @@ def layer_parts(
     found = layer.memory.router(query)
     rows, bags = distinct_rows(found.index_TC, bank.rows)
     entries = encode_entries(table, bank.read(rows), bank.pad_id).detach().requires_grad_()
-    prior = found.log_prior_TC.detach().requires_grad_()
+    prior = found.score_TC.detach().requires_grad_()
     noise = gumbel(torch.arange(len(query), device=query.device), prior.shape[1])
 
     def matching() -> None:
@@ -95,7 +95,7 @@ def layer_parts(
 
     return {
         "attention": lambda: layer.attention(x, model.rotary).sum().backward(),
-        "router": lambda: layer.memory.router(query).log_prior_TC.sum().backward(),
+        "router": lambda: layer.memory.router(query).score_TC.sum().backward(),
         "distinct rows": lambda: distinct_rows(found.index_TC, bank.rows),
         "entry encoding": lambda: encode_entries(table, bank.read(rows), bank.pad_id).sum().backward(),
         "matching": matching,

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from explicitlm.lm.memory import MemoryBank, MemoryRead, MemoryReader, Selection
-from explicitlm.lm.memory.noise import gumbel
+from explicitlm.lm.memory import MemoryBank, Selection
+from explicitlm.lm.memory.paper.noise import gumbel
+from explicitlm.lm.memory.paper.read import MemoryRead, MemoryReader
 from explicitlm.lm.model import ExplicitLM, ModelOutput
 
 
@@ -82,7 +83,7 @@ class ReferenceLM(nn.Module):
             raise ValueError("the dense baseline has no memory to compute in the plain form")
         self.model = model
         self.entries_NL = model.bank.entries_NL.long()
-        self.frozen_rows = model.bank.frozen_rows
+        self.frozen_N = model.bank.frozen(torch.arange(model.bank.rows))
         for layer in model.layers:
             reader = layer.memory
             assert isinstance(reader, MemoryReader)
@@ -104,7 +105,7 @@ class ReferenceLM(nn.Module):
             query_TD = selection.query_BSD.flatten(0, 1)
             sum_UD = query_TD.new_zeros(len(rows_U), query_TD.shape[1]).index_add_(0, slot_T, query_TD)
             mean_UD = sum_UD / torch.bincount(slot_T).unsqueeze(1)
-            free_U = rows_U >= self.frozen_rows
+            free_U = ~self.frozen_N[rows_U]
             rows_U, mean_UD = rows_U[free_U], mean_UD[free_U]
             moved_ULD = decay * table_VD[self.entries_NL[rows_U]] + (1 - decay) * mean_UD.unsqueeze(1)
             for part in torch.arange(len(rows_U)).split(64):  # [64, 16, V] scores are 26 MB

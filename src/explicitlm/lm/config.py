@@ -52,12 +52,21 @@ class TrainConfig(BaseModel):
     knowledge_num: int = Field(1048576, ge=1, description="entries N of the memory bank, a perfect square")
     knowledge_length: int = Field(16, ge=1, description="tokens L an entry")
     knowledge_dim: int = Field(128, ge=2, description="width d_k of keys and router queries, even")
-    num_candidates: int = Field(16, ge=1, description="entries C retrieved a position and layer")
-    gumbel_temperature: float = Field(1.0, gt=0, description="temperature of the Gumbel softmax")
-    similarity_coef: float = Field(0.1, ge=0, description="weight of the similarity loss")
-    diversity_coef: float = Field(0.05, ge=0, description="weight of the diversity loss")
-    freeze_ratio: float = Field(0.2, ge=0, le=1, description="share of the bank that is never updated")
-    use_ema_update: bool = Field(True, description="let the unfrozen entries move towards their queries")
+    num_candidates: int = Field(16, ge=1, description="rows C found a position; the default reads the best")
+    router: Literal["content", "paper"] = Field(
+        "content", description="how rows are found: by their words, or as in the paper"
+    )
+    router_coef: float = Field(0.5, ge=0, description="weight of the router's contrastive loss")
+    aloud_share: float = Field(
+        0.125, ge=0, le=1, description="extra sequences of facts read aloud, per sequence of text"
+    )
+    gumbel_temperature: float = Field(1.0, gt=0, description="router paper: temperature of the Gumbel softmax")
+    similarity_coef: float = Field(0.1, ge=0, description="router paper: weight of the similarity loss")
+    diversity_coef: float = Field(0.05, ge=0, description="router paper: weight of the diversity loss")
+    freeze_ratio: float = Field(
+        0.2, ge=0, le=1, description="share of the bank no update touches; facts none ever does"
+    )
+    use_ema_update: bool = Field(False, description="let rows without a fact move towards their queries")
     ema_decay: float = Field(0.9, ge=0, lt=1, description="share of an entry kept by one update")
     ema_update_freq: int = Field(5, ge=1, description="optimizer steps between two bank updates")
 
@@ -76,8 +85,7 @@ class TrainConfig(BaseModel):
         side = math.isqrt(self.knowledge_num)
         if side * side != self.knowledge_num:
             raise ValueError(
-                f"knowledge_num={self.knowledge_num} is not a perfect square (product keys need an N x N grid); "
-                f"nearest: {side**2} or {(side + 1) ** 2}"
+                f"knowledge_num={self.knowledge_num} is not a perfect square; nearest: {side**2} or {(side + 1) ** 2}"
             )
         if side < self.num_candidates:
             raise ValueError(

@@ -57,9 +57,22 @@ def test_ids_outside_the_vocabulary_are_refused(id_: int) -> None:
         bank().load(torch.full((2, 4), id_))
 
 
-def test_frozen_rows_are_the_first_whole_share() -> None:
-    assert bank(rows=10, freeze=0.25).frozen_rows == 2
-    assert bank(rows=10, freeze=1.0).frozen_rows == 10
+def test_frozen_are_the_first_whole_share_and_every_fact() -> None:
+    assert bank(rows=10, freeze=1.0).frozen(torch.arange(10)).all()
+    some = bank(rows=10, freeze=0.25)
+    some.hold_facts(torch.tensor([1, 7]), torch.tensor([[0, 1], [2, 3]]))
+    assert some.frozen(torch.arange(10)).tolist() == [number in (0, 1, 7) for number in range(10)]
+    assert some.object_N2[7].tolist() == [2, 3]
+
+
+def test_swapped_rows_come_back_even_after_an_error() -> None:
+    some = bank(rows=6)
+    before = some.entries_NL.clone()
+    rows, tokens = torch.tensor([4, 2]), torch.full((2, some.length), 9)
+    with pytest.raises(KeyError), some.swapped(rows, tokens, torch.tensor([[1, 2], [0, 3]])):
+        assert (some.read(rows) == 9).all() and some.object_N2[4].tolist() == [1, 2]
+        raise KeyError
+    assert torch.equal(some.entries_NL, before) and not some.object_N2.any()
 
 
 def test_decode_leaves_padding_out() -> None:
@@ -69,5 +82,5 @@ def test_decode_leaves_padding_out() -> None:
 
 
 def test_the_bank_is_saved_but_not_trained() -> None:
-    assert list(bank().state_dict()) == ["entries_NL"]
+    assert list(bank().state_dict()) == ["entries_NL", "object_N2", "fact_N"]
     assert not list(bank().parameters())

@@ -35,7 +35,8 @@ class Memory(nn.Module):
 
 
 def config(**values: object) -> TrainConfig:
-    base = {"knowledge_num": ROWS, "knowledge_length": LENGTH, "num_candidates": 4, "ema_update_freq": 1}
+    base = {"knowledge_num": ROWS, "knowledge_length": LENGTH, "num_candidates": 4}
+    base |= {"ema_update_freq": 1, "use_ema_update": True}
     return TrainConfig(**{**base, **values})
 
 
@@ -99,7 +100,7 @@ def test_frozen_and_unselected_rows_never_change() -> None:
     rows = torch.arange(0, ROWS, 2)
     run_updates(memory, BankUpdater(config(), [0]), 30, rows, torch.randn(len(rows), DIM))
     changed = (memory.bank.entries_NL != before).any(1)
-    assert memory.bank.frozen_rows == 16 and not changed[:16].any()
+    assert memory.bank.first_free == 16 and not changed[:16].any()
     assert not changed[1::2].any() and changed[16::2].all()
 
 

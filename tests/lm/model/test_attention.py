@@ -17,7 +17,7 @@ Small = Callable[..., TrainConfig]
 def plain_attention(attention: Attention, x_SD: Tensor, theta: float) -> Tensor:
     """One sequence, one head at a time, rotation written as complex numbers."""
     length, width = len(x_SD), attention.head_dim
-    heads = (x_SD @ attention.project_qkv.weight.T).view(length, -1, width)
+    heads = (x_SD @ attention.qkv_proj.weight.T).view(length, -1, width)
     frequency = theta ** (-torch.arange(0, width, 2) / width)
     turn = torch.polar(torch.ones(length, width // 2), torch.outer(torch.arange(length), frequency))
 
@@ -33,7 +33,7 @@ def plain_attention(attention: Attention, x_SD: Tensor, theta: float) -> Tensor:
         v = heads[:, attention.n_heads + attention.n_kv_heads + head // group]
         score = (q @ k.T / width**0.5).masked_fill(torch.ones(length, length).triu(1).bool(), -torch.inf)
         out.append(score.softmax(-1) @ v)
-    return torch.cat(out, dim=1) @ attention.project_out.weight.T
+    return torch.cat(out, dim=1) @ attention.o_proj.weight.T
 
 
 @pytest.mark.parametrize("n_kv_heads", [1, 2, 4])

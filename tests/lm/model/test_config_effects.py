@@ -17,6 +17,9 @@ Small = Callable[..., TrainConfig]
 Batch = tuple[Tensor, Tensor]
 
 
+ROWS_BS = torch.randint(0, 200, (2, 12), generator=torch.Generator().manual_seed(2))  # where the targets come from
+
+
 def loss_of(config: TrainConfig, batch: Batch, train: bool = True) -> float:
     torch.manual_seed(0)
     model = ExplicitLM(config, pad_id=0).train(train)
@@ -29,13 +32,15 @@ def loss_of(config: TrainConfig, batch: Batch, train: bool = True) -> float:
     [
         {"norm_eps": 0.1},
         {"rope_theta": 10.0},
-        {"num_candidates": 8},
-        {"gumbel_temperature": 0.1},
+        {"router": "paper"},
+        {"router_coef": 0.1},
+        {"router": "paper", "num_candidates": 8},
+        {"router": "paper", "gumbel_temperature": 0.1},
         {"knowledge_dim": 16},
         {"knowledge_length": 3},
         {"knowledge_num": 1024},
-        {"similarity_coef": 0.9},
-        {"diversity_coef": 0.9},
+        {"router": "paper", "similarity_coef": 0.9},
+        {"router": "paper", "diversity_coef": 0.9},
         {"n_layers": 3},
         {"n_heads": 2},
         {"n_kv_heads": 4},
@@ -44,19 +49,27 @@ def loss_of(config: TrainConfig, batch: Batch, train: bool = True) -> float:
         {"dropout": 0.5},
         {"disable_memory": True},
     ],
-    ids=lambda change: next(iter(change)),
+    ids=lambda change: next(reversed(change)),
 )
 def test_the_option_changes_the_loss_or_its_gradient(small: Small, batch: Batch, change: dict[str, Any]) -> None:
     def result(config: TrainConfig) -> list[float]:
         torch.manual_seed(0)
         model = ExplicitLM(config, pad_id=0)
         torch.manual_seed(1)
-        loss = model(*batch).loss
+        loss = model(*batch, rows_BS=ROWS_BS).loss
         loss.backward()
         assert model.embedding.weight.grad is not None
         return [loss.item(), model.embedding.weight.grad.square().sum().item()]
 
-    assert result(small(**change)) != result(small())
+    base = {"router": change["router"]} if len(change) > 1 else {}
+    assert result(small(**change)) != result(small(**base))
+
+
+def test_candidates_are_found_in_evaluation(small: Small, batch: Batch) -> None:
+    torch.manual_seed(0)
+    (selection,) = ExplicitLM(small(num_candidates=8), pad_id=0).eval()(batch[0]).selections
+    assert selection.candidates_BSC.shape == (2, 12, 8)
+    assert torch.equal(selection.candidates_BSC[..., 0], selection.chosen_BS)
 
 
 def test_dropout_acts_in_training_only_and_in_both_forms(small: Small, batch: Batch) -> None:
@@ -69,7 +82,7 @@ def test_dropout_acts_in_training_only_and_in_both_forms(small: Small, batch: Ba
 def test_freeze_ratio_and_size_shape_the_bank(small: Small) -> None:
     bank = ExplicitLM(small(freeze_ratio=0.4, knowledge_num=400, knowledge_length=5), pad_id=0).bank
     assert bank is not None
-    assert (bank.frozen_rows, bank.rows, bank.length) == (160, 400, 5)
+    assert (bank.first_free, bank.rows, bank.length) == (160, 400, 5)
 
 
 def test_max_seq_len_is_the_longest_sequence(small: Small) -> None:
@@ -85,7 +98,7 @@ def test_compiled_layers_agree_with_eager_ones(small: Small, batch: Batch) -> No
     def gradients(config: TrainConfig) -> list[Tensor]:
         torch.manual_seed(0)
         model = ExplicitLM(config, pad_id=0).eval()
-        loss = model(*batch).loss
+        loss = model(*batch, rows_BS=ROWS_BS).loss
         loss.backward()
         return [loss.detach(), *(p.grad for p in model.parameters() if p.grad is not None)]
 

@@ -27,7 +27,7 @@ def plain_form() -> ModuleType:
 def test_equal_weights_and_noise_give_equal_losses_and_gradients(
     small: Callable[..., TrainConfig], batch: tuple[Tensor, Tensor]
 ) -> None:
-    ours = ExplicitLM(small(), pad_id=0)
+    ours = ExplicitLM(small(router="paper"), pad_id=0)
     assert ours.bank is not None
     rows = ours.bank.read(torch.arange(256))
     rows[::3, 4:] = 0  # some entries are padded

@@ -82,7 +82,20 @@ def write_world(folder: Path, documents: int = 150, seed: int = 5) -> None:
                 "answer": int(home[name] != "Rome"),
             }
         )
-    facts = [{"target": [{"sentence": f"{name} lives in {home[name]}.", "uuid": f"id-{name}"}]} for name in FIRST]
+    facts = [
+        {
+            "target": [
+                {
+                    "sentence": f"{name} lives in {home[name]}.",
+                    "uuid": f"id-{name}",
+                    "subject": name,
+                    "predicate": "home",
+                    "object": home[name],
+                }
+            ]
+        }
+        for name in FIRST
+    ]
     for sub, name, content in (
         ("database", "text.jsonl", lines),
         ("benchmarks", "items.jsonl", [*items, *lines[:10]]),

@@ -120,10 +120,11 @@ def test_checkpoint_errors_say_what_to_pull(small: Any) -> None:
         checkpoint.load("out/run")
 
 
-def test_a_checkpoint_holds_three_files_and_nothing_of_the_run(small: Any) -> None:
+def test_a_checkpoint_holds_its_four_files_and_nothing_of_the_run(small: Any) -> None:
     small.train("run", epochs=1, use_swanlab=False, log_interval=1)
     assert sorted(path.name for path in Path("out/run").iterdir()) == [
         "config.json",
+        "knowledge.jsonl",
         "model.safetensors",
         "tokenizer.json",
     ]

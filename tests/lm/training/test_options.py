@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from explicitlm.common.errors import DataError
 from explicitlm.lm.config import TrainConfig
 from explicitlm.lm.training import checkpoint
+from explicitlm.lm.training.run_data import load_run_data
 
 # another value than the tiny default for every option that must change the weights
 OTHER_WEIGHTS: dict[str, Any] = {
@@ -42,15 +43,19 @@ OTHER_WEIGHTS: dict[str, Any] = {
     "knowledge_num": 400,
     "knowledge_length": 6,
     "knowledge_dim": 8,
+    "router": "paper",
+    "router_coef": 0.1,
+    "aloud_share": 0.5,
+    "use_ema_update": True,
+}
+# options that act in the paper's form only, or with updates of implicit rows only
+OF_PAPER: dict[str, Any] = {
     "num_candidates": 3,
     "gumbel_temperature": 0.5,
     "similarity_coef": 0.0,
     "diversity_coef": 0.0,
-    "freeze_ratio": 1.0,
-    "use_ema_update": False,
-    "ema_decay": 0.5,
-    "ema_update_freq": 1,
 }
+OF_UPDATES: dict[str, Any] = {"freeze_ratio": 1.0, "ema_decay": 0.5, "ema_update_freq": 1}
 SAME_WEIGHTS = {"gradient_checkpointing": True}
 SEEN_ELSEWHERE = {
     *("log_interval", "eval_interval", "save_interval", "digest_interval"),  # below, in the files they make
@@ -60,18 +65,21 @@ SEEN_ELSEWHERE = {
 
 
 def test_no_option_is_forgotten() -> None:
-    assert set(OTHER_WEIGHTS) | set(SAME_WEIGHTS) | SEEN_ELSEWHERE == set(TrainConfig.model_fields)
+    assert set(OTHER_WEIGHTS) | set(OF_PAPER) | set(OF_UPDATES) | set(SAME_WEIGHTS) | SEEN_ELSEWHERE == set(
+        TrainConfig.model_fields
+    )
 
 
 @pytest.mark.slow
 def test_options_that_make_the_weights(small: Any, hashes: Any) -> None:
-    small.train("base", epochs=1)
-    base = hashes(small.folder / "out/base")["model.safetensors"]
     idle = []
-    for name, value in OTHER_WEIGHTS.items():
-        small.train(name, **{"epochs": 1, name: value})
-        if hashes(small.folder / "out" / name)["model.safetensors"] == base:
-            idle.append(name)
+    for values, also in ((OTHER_WEIGHTS, {}), (OF_PAPER, {"router": "paper"}), (OF_UPDATES, {"use_ema_update": True})):
+        small.train("base", **{"epochs": 1, **also})
+        base = hashes(small.folder / "out/base")["model.safetensors"]
+        for name, value in values.items():
+            small.train(name, **{"epochs": 1, **also, name: value})
+            if hashes(small.folder / "out" / name)["model.safetensors"] == base:
+                idle.append(name)
     assert not idle, f"parsed and ignored: {idle}"
 
 
@@ -159,8 +167,16 @@ def test_default_folders_are_optional_and_given_ones_are_not(small: Any) -> None
         small.train("other", paths={"cache_path": "nowhere"})
 
 
-def test_facts_fill_the_frozen_rows_and_stay(small: Any) -> None:
-    small.train("run", epochs=2, ema_update_freq=1, ema_decay=0.2, freeze_ratio=0.1)
+@pytest.mark.parametrize("router", ["content", "paper"])
+def test_facts_stay_as_they_are_while_the_other_rows_move(small: Any, router: str) -> None:
+    paths = small.paths("run")
+    before = load_run_data(small.config(), paths).knowledge
+    assert before is not None
+    small.train("run", epochs=2, ema_update_freq=1, ema_decay=0.2, freeze_ratio=0.0, use_ema_update=True, router=router)
+    after = load_file("out/run/model.safetensors")
+    changed = (after["bank.entries_NL"] != before.rows_NL).any(1)
+    assert changed.any() and not changed[list(before.facts)].any()
+    assert after["bank.fact_N"].nonzero()[0].tolist() == sorted(before.facts)
     loaded = checkpoint.load("out/run")
     assert loaded.model.bank is not None and not loaded.model.training
     texts = loaded.model.bank.decode(list(range(8)), lambda ids: loaded.tokenizer.decode(ids))

@@ -1,6 +1,6 @@
 """Rows of the memory bank: from the knowledge base, or from a tokenised bank that was made before.
 
-Facts come first, in the order of the knowledge base, so that they fill the frozen rows; rows without a fact
+Facts come first, in the order of the knowledge base, and their rows are never rewritten; rows without a fact
 are spans of the training text at seeded paths: readable, and in the language of the model.
 """
 
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +21,44 @@ from explicitlm.common.errors import DataError
 from explicitlm.lm.data.arrays import read_array
 from explicitlm.lm.data.hashing import splitmix64
 from explicitlm.lm.data.source import find_files
+from explicitlm.lm.data.token_text import object_span, token_bytes
 from explicitlm.lm.data.tokenizer import TextTokenizer
 
 logger = logging.getLogger(__name__)
 
 MAPPING_NAME = "mapping.json"
+_SPACE = re.compile(r"[ \t\r\n]*")
 _ROWS_AT_ONCE = 1 << 16  # filler rows made at a time
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One fact: its sentence and, where the knowledge base gives one, its identifier."""
+    """One fact: its sentence and, where the knowledge base gives them, identifier and triple.
+
+    file, line: where it stands in the knowledge base; line counts from 1 and is that of the entry.
+    """
 
     sentence: str
     uuid: str | None
+    subject: str = ""
+    predicate: str = ""
+    object: str = ""
+    file: str = field(default="", compare=False)
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
 class Knowledge:
-    """rows_NL: token ids, uint16, padded; row_of: the row that holds a fact, by the fact's uuid."""
+    """What the bank is filled with.
+
+    rows_NL: token ids, uint16, padded; row_of: the row that holds a fact, by the fact's uuid; facts: by row, rows
+    without a fact are absent; objects_N2: the places [a, b) of each fact's object, 0 and 0 where it has none.
+    """
 
     rows_NL: NDArray[np.uint16]
     row_of: dict[str, int]
+    facts: dict[int, Fact]
+    objects_N2: NDArray[np.int16]
 
 
 def read_facts(path: Path) -> list[Fact]:
@@ -55,36 +72,92 @@ def read_facts(path: Path) -> list[Fact]:
     facts: list[Fact] = []
     for file in find_files(path, (".json",), "the knowledge base"):
         try:
-            entries = json.loads(file.read_text(encoding="utf-8-sig"))
+            text = file.read_text(encoding="utf-8-sig")
+            entries = list(_entries(text))
         except (UnicodeDecodeError, json.JSONDecodeError) as error:
             raise DataError(f"{file}: broken JSON ({error})", "correct the file") from None
-        if not isinstance(entries, list):
-            raise DataError(f"{file} holds {type(entries).__name__}, not a list of facts", "wrap it in [ ]")
-        for number, entry in enumerate(entries, start=1):
-            facts.extend(_facts_of(entry, f"{file}, entry {number}"))
+        except TypeError as error:
+            raise DataError(f"{file} holds {error}, not a list of facts", "wrap it in [ ]") from None
+        name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+        for number, (line, entry) in enumerate(entries, start=1):
+            facts.extend(_facts_of(entry, f"{file}, entry {number}", name, line))
     return facts
 
 
-def _facts_of(entry: Any, place: str) -> Iterator[Fact]:
+def _entries(text: str) -> Iterator[tuple[int, Any]]:
+    """The elements of a JSON list, each with the line on which it starts.
+
+    Raises:
+        json.JSONDecodeError: no JSON.
+        TypeError: no list; says what instead.
+    """
+    decoder, place, line = json.JSONDecoder(), _next(text, 0), 1
+    if text[place : place + 1] != "[":
+        raise TypeError(type(json.loads(text)).__name__)
+    counted, place = 0, _next(text, place + 1)
+    while text[place : place + 1] != "]":
+        line, counted = line + text.count("\n", counted, place), place
+        value, place = decoder.raw_decode(text, place)
+        yield line, value
+        place = _next(text, place)
+        if text[place : place + 1] == ",":
+            place = _next(text, place + 1)
+            if text[place : place + 1] == "]":
+                raise json.JSONDecodeError("Illegal trailing comma before end of array", text, place)
+        elif text[place : place + 1] != "]":
+            raise json.JSONDecodeError("Expecting ',' delimiter", text, place)
+    if _next(text, place + 1) != len(text):
+        raise json.JSONDecodeError("Extra data", text, place + 1)
+
+
+def _next(text: str, place: int) -> int:
+    """The next place that is not white space."""
+    match = _SPACE.match(text, place)
+    return match.end() if match else place
+
+
+def _facts_of(entry: Any, place: str, file: str, line: int) -> Iterator[Fact]:
     if isinstance(entry, dict) and isinstance(entry.get("target"), list):
         for target in entry["target"]:
-            yield _fact_of(target, place)
+            yield _fact_of(target, place, file, line)
     else:
-        yield _fact_of(entry, place)
+        yield _fact_of(entry, place, file, line)
 
 
-def _fact_of(entry: Any, place: str) -> Fact:
+def _fact_of(entry: Any, place: str, file: str, line: int) -> Fact:
     if isinstance(entry, str):
-        return Fact(entry, None)
+        return Fact(entry, None, file=file, line=line)
     if isinstance(entry, dict):
         sentence = entry.get("sentence", entry.get("text"))
         if isinstance(sentence, str):
-            uuid = entry.get("uuid")
-            return Fact(sentence, uuid if isinstance(uuid, str) else None)
+            subject, predicate, said = (_text(entry.get(key)) for key in ("subject", "predicate", "object"))
+            return Fact(sentence, _text(entry.get("uuid")) or None, subject, predicate, said, file, line)
     raise DataError(
         f'{place}: no fact (a string, or an object with "target", "sentence" or "text")',
         "correct the entry in the knowledge base",
     )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def tell_repeats(facts: list[Fact]) -> None:
+    """Says how many facts stand twice, and how many say another object than an earlier one; none is left out."""
+    twice = len(facts) - len({fact.sentence for fact in facts})
+    if twice:
+        logger.info(f"knowledge: {twice:,} of {len(facts):,} facts repeat the sentence of another")
+    objects: dict[tuple[str, str], set[str]] = {}
+    for fact in facts:
+        if fact.subject and fact.predicate:
+            objects.setdefault((fact.subject, fact.predicate), set()).add(fact.object)
+    several = [key for key, found in objects.items() if len(found) > 1]
+    if several:
+        subject, predicate = several[0]
+        logger.info(
+            f"knowledge: {len(several):,} subjects have several objects of one predicate "
+            f"(the first: {subject}, {predicate}); only one of the rows can be read at a time"
+        )
 
 
 def rows_from_facts(
@@ -109,6 +182,7 @@ def rows_from_facts(
             f"knowledge: the bank has {rows:,} rows; "
             f"the last {len(facts) - rows:,} of {len(facts):,} facts are left out"
         )
+    tell_repeats(used)
     ids = tokenizer.encode_batch([fact.sentence for fact in used])
     long = sum(len(fact_ids) > length for fact_ids in ids)
     if long:
@@ -117,7 +191,27 @@ def rows_from_facts(
     for row, fact_ids in enumerate(ids):
         rows_NL[row, : len(fact_ids)] = fact_ids[:length]
     _fill_with_spans(rows_NL[len(used) :], text_T, seed)
-    return Knowledge(rows_NL, {fact.uuid: row for row, fact in enumerate(used) if fact.uuid is not None})
+    return knowledge_of(rows_NL, dict(enumerate(used)), tokenizer)
+
+
+def knowledge_of(rows_NL: NDArray[np.uint16], facts: dict[int, Fact], tokenizer: TextTokenizer) -> Knowledge:
+    """Rows and the facts that some of them hold, with the places of their objects."""
+    table = token_bytes(tokenizer)
+    objects_N2 = np.zeros((len(rows_NL), 2), dtype=np.int16)
+    for row, fact in facts.items():
+        if fact.object:
+            objects_N2[row] = object_span(rows_NL[row].tolist(), fact.object, table)
+    without = sum(bool(fact.object) and not objects_N2[row, 1] for row, fact in facts.items())
+    if without:
+        logger.info(f"knowledge: {without:,} of {len(facts):,} facts do not say their object within a row")
+    plain = sum(not fact.object for fact in facts.values())
+    if plain:
+        logger.info(
+            f"knowledge: {plain:,} of {len(facts):,} facts name no object: they are found by all of their words, "
+            "and nothing teaches the router to find them"
+        )
+    row_of = {fact.uuid: row for row, fact in facts.items() if fact.uuid is not None}
+    return Knowledge(rows_NL, row_of, facts, objects_N2)
 
 
 def _fill_with_spans(rows_ML: NDArray[np.uint16], text_T: NDArray[np.uint16], seed: int) -> None:
@@ -134,10 +228,13 @@ def _fill_with_spans(rows_ML: NDArray[np.uint16], text_T: NDArray[np.uint16], se
         part_ML[:] = text_T[place_M[:, None].astype(np.int64) + np.arange(length)]
 
 
-def read_cache(path: Path, shape_NL: tuple[int, int], vocab_size: int) -> Knowledge:
+def read_cache(
+    path: Path, shape_NL: tuple[int, int], vocab_size: int, facts: list[Fact], tokenizer: TextTokenizer
+) -> Knowledge:
     """A tokenised bank [N, L] and, from `mapping.json` beside it, which row holds which fact.
 
-    The mapping is a list with one uuid or null a row, or an object {uuid: row}.
+    The mapping is a list with one uuid or null a row, or an object {uuid: row}. Triples and places come from the
+    knowledge base.
 
     Raises:
         DataError: another N or L, ids outside the vocabulary, or a mapping of another form.
@@ -156,7 +253,17 @@ def read_cache(path: Path, shape_NL: tuple[int, int], vocab_size: int) -> Knowle
             "make it again with this vocabulary",
         )
     folder = path if path.is_dir() else path.parent
-    return Knowledge(values.astype(np.uint16), _read_mapping(folder / MAPPING_NAME, shape_NL[0]))
+    row_of = _read_mapping(folder / MAPPING_NAME, shape_NL[0])
+    known = {fact.uuid: fact for fact in facts if fact.uuid}
+    strange = next((uuid for uuid in row_of if known and uuid not in known), None)
+    if strange is not None:
+        raise DataError(
+            f"the knowledge cache in {path} maps fact {strange}, which the knowledge base does not hold",
+            "make the cache again from this knowledge base, or remove it",
+        )
+    rows_NL = values.astype(np.uint16)
+    held = {row: known.get(uuid, Fact("", uuid)) for uuid, row in row_of.items()}
+    return knowledge_of(rows_NL, held, tokenizer)
 
 
 def _read_mapping(file: Path, rows: int) -> dict[str, int]:

@@ -120,7 +120,7 @@ class _ChosenRow(Function):
         table_UD, index_TC, slot_T = ctx.saved_tensors
         grad_TD = grad_TD.contiguous()
         grad_table_UD = torch.zeros_like(table_UD).index_add_(0, slot_T, grad_TD)
-        return _dots(grad_TD, table_UD, index_TC), grad_table_UD, None, None
+        return dots(grad_TD, table_UD, index_TC), grad_table_UD, None, None
 
 
 class _WeightedSum(Function):
@@ -133,7 +133,7 @@ class _WeightedSum(Function):
     def backward(ctx: Any, grad_TD: Tensor) -> tuple[Tensor | None, ...]:
         weight_TC, table_UD, index_TC, *transposed = ctx.saved_tensors
         grad_TD = grad_TD.contiguous()
-        grad_weight_TC = _dots(grad_TD, table_UD, index_TC) if ctx.needs_input_grad[0] else None
+        grad_weight_TC = dots(grad_TD, table_UD, index_TC) if ctx.needs_input_grad[0] else None
         return grad_weight_TC, _transposed_sums(weight_TC, grad_TD, *transposed), None, None, None, None
 
 
@@ -143,7 +143,7 @@ class _SampledDot(Function):
         ctx: Any, query_TD: Tensor, table_UD: Tensor, known_TC: Tensor | None, index_TC: Tensor, *transposed: Tensor
     ) -> Tensor:
         ctx.save_for_backward(query_TD, table_UD, index_TC, *transposed)
-        return _dots(query_TD, table_UD, index_TC) if known_TC is None else known_TC.clone()
+        return dots(query_TD, table_UD, index_TC) if known_TC is None else known_TC.clone()
 
     @staticmethod
     def backward(ctx: Any, grad_TC: Tensor) -> tuple[Tensor | None, ...]:
@@ -165,8 +165,11 @@ def _transposed_sums(weight_TC: Tensor, x_TD: Tensor, order_E: Tensor, bag_E: Te
     return F.embedding_bag(bag_E, x_TD.detach(), start_U, mode="sum", per_sample_weights=weight_E)
 
 
-def _dots(query_TD: Tensor, table_UD: Tensor, index_TC: Tensor) -> Tensor:
-    """embedding_bag's gradient to its weights is this product; torch has no public name for it."""
+def dots(query_TD: Tensor, table_UD: Tensor, index_TC: Tensor) -> Tensor:
+    """query_t . table[index_tc]: [T, C], without gradient and without gathering rows.
+
+    embedding_bag's gradient to its weights is this product; torch has no public name for it.
+    """
     bags, size = index_TC.shape
     start_T = torch.arange(0, bags * size, size, dtype=index_TC.dtype, device=index_TC.device)
     every_T = torch.arange(bags, dtype=index_TC.dtype, device=index_TC.device)

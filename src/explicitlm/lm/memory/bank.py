@@ -8,7 +8,8 @@ The bank is a buffer, never a parameter: it has no gradient and no optimizer sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -19,24 +20,30 @@ _ROWS_AT_ONCE = 65_536  # bounds the temporary memory of filling and checking
 
 
 class MemoryBank(nn.Module):
-    """One bank for all layers; the first `frozen_rows` rows are explicit facts that no update touches.
+    """One bank for all layers. Rows that hold a fact are frozen, and so are the first int(freeze_ratio * N).
+
+    `fact_N` marks the rows that hold a fact, `object_N2` the places [a, b) of its object, 0 and 0 where it has none.
 
     Args:
         rows: entries N.
         length: tokens L an entry.
         vocab_size: ids are below it.
         pad_id: the id that fills short entries and is never averaged into them.
-        freeze_ratio: share of frozen rows; `frozen_rows = int(freeze_ratio * rows)`.
+        freeze_ratio: share of rows that no update touches even where they hold no fact.
     """
 
     entries_NL: Tensor
+    object_N2: Tensor
+    fact_N: Tensor
 
     def __init__(self, rows: int, length: int, vocab_size: int, pad_id: int, freeze_ratio: float) -> None:
         super().__init__()
         self.vocab_size = vocab_size
         self.pad_id = pad_id
-        self.frozen_rows = int(freeze_ratio * rows)
+        self.first_free = int(freeze_ratio * rows)
         self.register_buffer("entries_NL", torch.empty(rows, length, dtype=torch.int16))
+        self.register_buffer("object_N2", torch.zeros(rows, 2, dtype=torch.int16))
+        self.register_buffer("fact_N", torch.zeros(rows, dtype=torch.bool))
         self._fill_at_random()
 
     def _fill_at_random(self) -> None:
@@ -81,6 +88,25 @@ class MemoryBank(nn.Module):
                     "make the entries again with this run's tokenizer",
                 )
             target_ML.copy_(ids_ML)  # keeps the low 16 bits
+
+    def hold_facts(self, row_M: Tensor, object_M2: Tensor) -> None:
+        """Marks rows as facts, with the places of their objects."""
+        self.fact_N[row_M] = True
+        self.object_N2[row_M] = object_M2.to(torch.int16)
+
+    def frozen(self, index_M: Tensor) -> Tensor:
+        """Which of some rows no update may touch."""
+        return self.fact_N[index_M] | (index_M < self.first_free)
+
+    @contextmanager
+    def swapped(self, row_M: Tensor, token_ML: Tensor, object_M2: Tensor) -> Iterator[None]:
+        """Within the block the rows say something else; afterwards they are as before."""
+        kept = self.entries_NL[row_M].clone(), self.object_N2[row_M].clone()
+        self.entries_NL[row_M], self.object_N2[row_M] = token_ML.to(torch.int16), object_M2.to(torch.int16)
+        try:
+            yield
+        finally:
+            self.entries_NL[row_M], self.object_N2[row_M] = kept
 
     def read(self, index: Tensor) -> Tensor:
         """Token ids [*index.shape, L] (int32) of the rows at `index`."""

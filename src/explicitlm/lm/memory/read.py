@@ -1,71 +1,54 @@
-"""One layer's memory read: route, fetch, encode, match. Each step can be exchanged on its own."""
+"""How a layer reads the row that was found: token by token, or nothing of it."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from explicitlm.lm.config import TrainConfig
-from explicitlm.lm.memory.bags import distinct_rows
-from explicitlm.lm.memory.bank import MemoryBank
-from explicitlm.lm.memory.encode import encode_entries
-from explicitlm.lm.memory.matching import match_entries
-from explicitlm.lm.memory.noise import gumbel
-from explicitlm.lm.memory.product_keys import Candidates, ProductKeyRouter
+from explicitlm.lm.memory.bags import sampled_dot, weighted_sum
+from explicitlm.lm.memory.rows import TOKEN_DIM, Page, Tables
 
 
-class Selection(NamedTuple):
-    """What one layer looked at, detached: for the bank's update and for the hit rate of an evaluation.
+class TokenReader(nn.Module):
+    """m_t = sum_l A_tl U[tok_l], A the softmax over the row's tokens and one logit of 0 that reads nothing.
 
-    candidates_BSC: the bank rows retrieved.
-    chosen_BS: the bank row read.
-    query_BSD: the memory query that chose it.
+    The score of token l is (W_a q)(W_c U[tok_l] + P[l - a]) / sqrt(d_a), where a is the object's first place, plus beta
+    where the token before l is the current input: that copies on from the word just written. There is no value matrix:
+    what is read is the token's own embedding, which the tied head understands.
+
+    Args:
+        dim: width D of the queries.
     """
 
-    candidates_BSC: Tensor
-    chosen_BS: Tensor
-    query_BSD: Tensor
-
-
-class MemoryRead(NamedTuple):
-    """read_BSD is what the fusion gets; similarity_BS and diversity_BS are terms of the loss."""
-
-    read_BSD: Tensor
-    similarity_BS: Tensor
-    diversity_BS: Tensor
-    selection: Selection
-
-
-class MemoryReader(nn.Module):
-    """Reads one entry of the bank for every position of a query [B, S, D].
-
-    The bank and the embedding table are the model's, shared by all layers; the router is the layer's own.
-    """
-
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
-        self.temperature = config.gumbel_temperature
-        self.router = ProductKeyRouter(config.dim, config.knowledge_num, config.knowledge_dim, config.num_candidates)
+        self.query_proj = nn.Linear(dim, TOKEN_DIM, bias=False)
+        self.copy_bonus = nn.Parameter(torch.empty(()))
+        self.skip_scale = nn.Parameter(torch.empty(dim))
+        self.reset_parameters()
 
-    # compiled it would be traced anew: shapes follow the data (distinct rows), and the time is in fused kernels
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def reset_parameters(self) -> None:
+        """A clear preference for copying on, and a read that half reaches the residual stream at once."""
+        nn.init.normal_(self.query_proj.weight, std=self.query_proj.in_features**-0.5)
+        nn.init.constant_(self.copy_bonus, 3.0)
+        nn.init.constant_(self.skip_scale, 0.5)
+
     def forward(
-        self, query_BSD: Tensor, bank: MemoryBank, table_VD: Tensor, noise_BS: Tensor | None = None
-    ) -> MemoryRead:
-        """noise_BS: keys of the Gumbel noise (`noise.layer_keys`); None reads without noise."""
-        shape_BS = query_BSD.shape[:2]
-        query_TD = query_BSD.flatten(0, 1)
-        found: Candidates = self.router(query_TD)
-        rows_U, bags = distinct_rows(found.index_TC, bank.rows)
-        entry_UD = encode_entries(table_VD.to(query_TD.dtype), bank.read(rows_U), bank.pad_id)
-        noise_TC = None if noise_BS is None else gumbel(noise_BS.flatten(), found.index_TC.shape[1])
-        match = match_entries(query_TD, entry_UD, bags, found.log_prior_TC, self.temperature, noise_TC)
-        chosen_T = found.index_TC.gather(1, match.choice_T.unsqueeze(1)).squeeze(1)
-        return MemoryRead(
-            match.read_TD.unflatten(0, shape_BS),
-            match.similarity_T.unflatten(0, shape_BS),
-            match.diversity_T.unflatten(0, shape_BS),
-            Selection(found.index_TC.unflatten(0, shape_BS), chosen_T.unflatten(0, shape_BS), query_BSD.detach()),
-        )
+        self, query_TD: Tensor, ids_T: Tensor, page: Page, tables: Tables, place_PA: Tensor, pad_id: int
+    ) -> tuple[Tensor, Tensor]:
+        """What is read [T, D], and the weight of each token [T, L], detached.
+
+        Args:
+            ids_T: the current input tokens.
+            place_PA: `RowEncoder.place_embedding`.
+            pad_id: the token that is never read.
+        """
+        asked_TA = self.query_proj(query_TD) * TOKEN_DIM**-0.5
+        score_TL = sampled_dot(asked_TA, tables.token_VA.to(asked_TA.dtype), page.bags)
+        score_TL = score_TL + (asked_TA @ place_PA.to(asked_TA.dtype).T).gather(1, page.place_TL)
+        score_TL = score_TL.float() + self.copy_bonus * (page.before_TL == ids_T.unsqueeze(1))
+        score_TL = score_TL.masked_fill(page.token_TL == pad_id, -torch.inf)
+        weight_TN = torch.cat([score_TL, torch.zeros_like(score_TL[:, :1])], dim=1).softmax(-1)
+        weight_TL = weight_TN[:, :-1]
+        value_VD = tables.value_VD.to(query_TD.dtype)
+        return weighted_sum(weight_TL.to(value_VD.dtype), value_VD, page.bags), weight_TL.detach()

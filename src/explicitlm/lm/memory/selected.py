@@ -45,9 +45,9 @@ class RowQueries(NamedTuple):
             *(torch.cat([shared[: int(size)] for shared, size in zip(part, sizes, strict=True)]) for part in parts)
         )
 
-    def most_selected(self, limit: int, first_row: int) -> tuple[Tensor, Tensor]:
-        """The `limit` most selected rows from `first_row` on [M], and the mean query of each [M, D]."""
-        place_M = (self.rows_M >= first_row).nonzero().squeeze(1)
+    def most_selected(self, limit: int, frozen_M: Tensor) -> tuple[Tensor, Tensor]:
+        """The `limit` most selected rows that are not frozen [M], and the mean query of each [M, D]."""
+        place_M = (~frozen_M).nonzero().squeeze(1)
         order_M = self.count_M[place_M].sort(descending=True, stable=True).indices[:limit]
         place_M = place_M[order_M]
         return self.rows_M[place_M], self.sum_MD[place_M] / self.count_M[place_M].unsqueeze(1)

@@ -24,8 +24,8 @@ from torch.nn import functional as F
 
 from explicitlm.lm.config import TrainConfig
 from explicitlm.lm.memory.bank import MemoryBank
-from explicitlm.lm.memory.read import Selection
 from explicitlm.lm.memory.selected import RowQueries, from_first_rank
+from explicitlm.lm.memory.selection import Selection
 
 ROWS_PER_UPDATE = 2048  # the most selected rows of one update: bounds its time at any batch size
 _ROWS_AT_ONCE = 512  # rows whose token scores [rows, V] are held at a time
@@ -85,7 +85,7 @@ class BankUpdater:
             return False
         queries, self._pending = self._pending.across_ranks(), None
         changes = self._changes_now()
-        rows_M, mean_MD = queries.most_selected(ROWS_PER_UPDATE, first_row=model.bank.frozen_rows)
+        rows_M, mean_MD = queries.most_selected(ROWS_PER_UPDATE, model.bank.frozen(queries.rows_M))
         if changes and len(rows_M):
             tokens_ML = model.bank.read(rows_M).long()
             unit_VD = F.normalize(model.embedding.weight.detach().float(), dim=-1)

@@ -68,11 +68,11 @@ class Attention(nn.Module):
         self.n_heads, self.n_kv_heads = config.n_heads, config.n_kv_heads
         self.head_dim = config.dim // config.n_heads
         self.dropout = config.dropout
-        self.project_qkv = nn.Linear(config.dim, (config.n_heads + 2 * config.n_kv_heads) * self.head_dim, bias=False)
-        self.project_out = nn.Linear(config.dim, config.dim, bias=False)
+        self.qkv_proj = nn.Linear(config.dim, (config.n_heads + 2 * config.n_kv_heads) * self.head_dim, bias=False)
+        self.o_proj = nn.Linear(config.dim, config.dim, bias=False)
 
     def forward(self, x_BSD: Tensor, rotary: RotaryTable) -> Tensor:
-        heads_BHSd = self.project_qkv(x_BSD).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        heads_BHSd = self.qkv_proj(x_BSD).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
         turning, v = heads_BHSd.split([self.n_heads + self.n_kv_heads, self.n_kv_heads], dim=1)
         q, k = rotary(turning).split([self.n_heads, self.n_kv_heads], dim=1)
         mixed_BHSd = F.scaled_dot_product_attention(
@@ -83,5 +83,5 @@ class Attention(nn.Module):
             is_causal=True,
             enable_gqa=self.n_heads != self.n_kv_heads,
         )
-        out: Tensor = self.project_out(mixed_BHSd.transpose(1, 2).flatten(2))
+        out: Tensor = self.o_proj(mixed_BHSd.transpose(1, 2).flatten(2))
         return F.dropout(out, self.dropout, self.training)

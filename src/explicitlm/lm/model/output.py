@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from explicitlm.lm.memory.read import Selection
+from explicitlm.lm.memory.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -14,19 +14,23 @@ class ModelOutput:
     """Losses are 0-dim tensors on the model's device: reading them is the caller's host sync, not ours.
 
     logits_BSV: next-token logits; None when targets were given (the loss needs no [B, S, V] tensor).
-    loss: loss_ce + similarity_coef * loss_similarity + diversity_coef * loss_diversity; without targets
-        and in the dense baseline the missing terms are 0.
+    loss: loss_ce + router_coef * loss_router, in the paper's form loss_ce + similarity_coef * loss_similarity
+        + diversity_coef * loss_diversity; terms that a form does not have are 0.
     loss_ce: mean cross entropy over the targets that are not padding.
-    loss_similarity: mean over layers and positions of -(cosine of the query and the entry read).
+    loss_router: contrastive loss of the router over labelled positions.
+    loss_similarity: mean over layers and positions of -(cosine of the query and what it read).
     loss_diversity: mean over layers and positions of the mean cosine between two candidates.
     avg_selected_similarity: -loss_similarity, without gradient.
-    selections: one a layer, detached; empty in the dense baseline.
+    selections: one a layer that routes, detached; empty in the dense baseline.
+    weights: the weight of each token of the row read [B, S, L], one a layer that reads (default form only).
     """
 
     logits_BSV: Tensor | None
     loss: Tensor
     loss_ce: Tensor
+    loss_router: Tensor
     loss_similarity: Tensor
     loss_diversity: Tensor
     avg_selected_similarity: Tensor
     selections: tuple[Selection, ...]
+    weights: tuple[Tensor, ...] = ()

@@ -6,15 +6,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class GatedBlock(nn.Module):
+class SwiGLU(nn.Module):
     """z [..., d_in] -> [..., d_out] through `hidden` gated units. Dropout acts on the output."""
 
     def __init__(self, d_in: int, hidden: int, d_out: int, dropout: float) -> None:
         super().__init__()
         self.dropout = dropout
-        self.project_gate_up = nn.Linear(d_in, 2 * hidden, bias=False)
-        self.project_out = nn.Linear(hidden, d_out, bias=False)
+        self.gate_up_proj = nn.Linear(d_in, 2 * hidden, bias=False)
+        self.down_proj = nn.Linear(hidden, d_out, bias=False)
 
     def forward(self, z: Tensor) -> Tensor:
-        gate, up = self.project_gate_up(z).chunk(2, dim=-1)
-        return F.dropout(self.project_out(F.silu(gate) * up), self.dropout, self.training)
+        gate, up = self.gate_up_proj(z).chunk(2, dim=-1)
+        return F.dropout(self.down_proj(F.silu(gate) * up), self.dropout, self.training)

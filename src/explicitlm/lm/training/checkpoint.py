@@ -1,10 +1,13 @@
-"""The finished model: weights, configuration, tokenizer. Equal runs write equal bytes."""
+"""The finished model: weights, configuration, tokenizer, its facts. Equal runs write equal bytes."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,19 +18,22 @@ from safetensors.torch import save as save_tensors
 from explicitlm.common.errors import DataError
 from explicitlm.common.files import read_json, sync_folder, to_json
 from explicitlm.lm.config import TrainConfig, parse_train_config
+from explicitlm.lm.data.knowledge import Fact
 from explicitlm.lm.data.tokenizer import TextTokenizer
 from explicitlm.lm.model import ExplicitLM
 from explicitlm.lm.observation import OBSERVATION
 
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
+KNOWLEDGE = "knowledge.jsonl"  # what the bank's facts are and where they come from, a line each; not in a dense model
 
 
 class Checkpoint(NamedTuple):
-    """A loaded checkpoint: the model in evaluation mode on the CPU, its tokenizer and its configuration."""
+    """A loaded checkpoint: the model in evaluation mode on the CPU, tokenizer, configuration, facts by bank row."""
 
     model: ExplicitLM
     tokenizer: TextTokenizer
     config: TrainConfig
+    facts: dict[int, Fact]
 
 
 def weight_settings(config: TrainConfig) -> dict[str, object]:
@@ -35,7 +41,7 @@ def weight_settings(config: TrainConfig) -> dict[str, object]:
     return config.model_dump(exclude=set(OBSERVATION))
 
 
-def save(folder: Path, model: ExplicitLM, tokenizer: TextTokenizer) -> None:
+def save(folder: Path, model: ExplicitLM, tokenizer: TextTokenizer, facts: Mapping[int, Fact]) -> None:
     """Writes a checkpoint folder; readers see the old folder or the new one, never a part.
 
     Raises:
@@ -49,6 +55,9 @@ def save(folder: Path, model: ExplicitLM, tokenizer: TextTokenizer) -> None:
         write_synced(temporary / WEIGHTS, save_tensors(weights))
         write_synced(temporary / CONFIG, to_json(weight_settings(model.config)).encode())
         write_synced(temporary / TOKENIZER, tokenizer.serialised.encode())
+        if model.bank is not None:
+            lines = (json.dumps({"row": row, **asdict(facts[row])}, ensure_ascii=False) + "\n" for row in sorted(facts))
+            write_synced(temporary / KNOWLEDGE, "".join(lines).encode())
         replace_folder(temporary, folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -72,7 +81,22 @@ def load(folder: Path | str) -> Checkpoint:
         model.load_state_dict(load_tensors((folder / WEIGHTS).read_bytes()))
     except Exception as error:  # safetensors and torch raise errors of several kinds
         raise DataError(f"{folder / WEIGHTS} does not fit {CONFIG} ({error})", f"dvc pull {folder}.dvc") from None
-    return Checkpoint(model.eval(), tokenizer, config)
+    facts = _read_facts(folder / KNOWLEDGE) if model.bank is not None else {}
+    model.eval().refresh_index()
+    return Checkpoint(model, tokenizer, config, facts)
+
+
+def _read_facts(path: Path) -> dict[int, Fact]:
+    """The facts of a checkpoint; none in one that was made before they were kept."""
+    if not path.is_file():
+        return {}
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return {line.pop("row"): Fact(**line) for line in lines}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(
+            f"{path} does not hold the facts of a checkpoint ({error})", f"dvc pull {path.parent}.dvc"
+        ) from None
 
 
 def write_synced(path: Path, content: bytes) -> None:

@@ -8,16 +8,21 @@ a step; a run that was stopped during one repeats it.
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import send_to_device
 
 from explicitlm.common.errors import TrainingError
 from explicitlm.lm.config import TrainConfig
+from explicitlm.lm.data.aloud import Reciter
 from explicitlm.lm.data.batches import BatchPlan
+from explicitlm.lm.data.labels import batch_labels
+from explicitlm.lm.memory.index import REFRESH_STEPS
 from explicitlm.lm.memory.update import BankUpdater
 from explicitlm.lm.model import ExplicitLM
 from explicitlm.lm.training.determinism import rng_state, set_rng_state
@@ -73,6 +78,7 @@ class Trainer:
         self._wrapped, self._optimizer = accelerator.prepare(model, build_optimizer(model, config))
         self._model: ExplicitLM = accelerator.unwrap_model(self._wrapped)
         self._updater = BankUpdater(config, run_data.tokenizer.unreadable_ids(config.vocab_size))
+        self._reciter = self._make_reciter()
         self._meter = Meter(accelerator.device)
         self._evaluator = Evaluator(run_data, config.max_seq_len, group, lambda: bool(stop.signum))
         self._evaluate_at = self._evaluation_steps()
@@ -99,6 +105,9 @@ class Trainer:
             UsageError: there is none for this run.
         """
         state = self._states.load()
+        if self._model.router is not None:
+            index = self._model.router.index
+            index.load_state({name: state.weights.pop(name) for name in index.state()})
         self._model.load_state_dict(state.weights)
         self._optimizer.load_state_dict(state.optimizer)
         position, own = state.position, send_to_device(state.own, self._accelerator.device)
@@ -145,10 +154,8 @@ class Trainer:
         """
         parameters = list(self._model.parameters())
         random, gradients = rng_state(), [parameter.grad for parameter in parameters]
-        noise_B = self._on_device(self._plan.noise_keys(0, 0, self._group.rank))
-        windows = self._run_data.train.batch(self._plan.ids(0, 0, self._group.rank))
-        inputs_BS, targets_BS = (self._on_device(ids) for ids in windows)
-        self._accelerator.backward(self._wrapped(inputs_BS, targets_BS, noise_B).loss)
+        with self._micro_batch(0, 0) as inputs:
+            self._accelerator.backward(self._wrapped(*inputs).loss)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         set_rng_state(random)
@@ -167,18 +174,53 @@ class Trainer:
         """
         if self._micro == 0:
             self._window_targets = self._count_targets()
-        windows, rank = self._run_data.train, self._group.rank
-        noise_B = self._on_device(self._plan.noise_keys(self._step, self._micro, rank))
-        sequences = self._plan.ids(self._step, self._micro, rank)
-        inputs_BS, targets_BS = (self._on_device(ids) for ids in windows.batch(sequences))
-        share = windows.targets(sequences) / self._window_targets
+        if self._micro == 0 and self._step % REFRESH_STEPS == 0:
+            self._model.refresh_index()
+        sequences = self._plan.ids(self._step, self._micro, self._group.rank)
+        share = self._run_data.train.targets(sequences) / self._window_targets
         last = self._micro + 1 == self._plan.micro_batches(self._step)
-        with nullcontext() if last else self._accelerator.no_sync(self._wrapped):
-            output = self._wrapped(inputs_BS, targets_BS, noise_B)
+        alone = nullcontext() if last else self._accelerator.no_sync(self._wrapped)
+        with alone, self._micro_batch(self._step, self._micro) as inputs:
+            output = self._wrapped(*inputs)
             self._accelerator.backward(output.loss * (share * self._group.size))
         self._updater.observe(output)
         self._meter.add(output, share)
         self._micro += 1
+
+    @contextmanager
+    def _micro_batch(self, step: int, micro: int) -> Iterator[tuple[torch.Tensor, ...]]:
+        """The model's inputs for this process. Within the block the bank says what the facts read aloud say."""
+        rank, windows = self._group.rank, self._run_data.train
+        sequences = self._plan.ids(step, micro, rank)
+        inputs_BS, targets_BS = windows.batch(sequences)
+        noise_B = self._plan.noise_keys(step, micro, rank)
+        if self._reciter is None or self._run_data.labels_T is None or self._model.bank is None:
+            yield tuple(self._on_device(part) for part in (inputs_BS, targets_BS, noise_B))
+            return
+        rows_BS = batch_labels(self._run_data.labels_T, windows, sequences)
+        turn = (step * self._config.accumulation_steps + micro) * self._group.size + rank
+        aloud = self._reciter.read(turn)
+        if aloud is not None:
+            inputs_BS = np.concatenate([inputs_BS, aloud.inputs_ES])
+            targets_BS = np.concatenate([targets_BS, aloud.targets_ES])
+            rows_BS = np.concatenate([rows_BS, aloud.rows_ES])
+        rival_M = self._reciter.rivals(int(noise_B[0]))
+        inputs = tuple(self._on_device(part) for part in (inputs_BS, targets_BS, noise_B, rows_BS, rival_M))
+        with self._model.bank.swapped(*map(self._on_device, aloud[3:])) if aloud else nullcontext():
+            yield inputs
+
+    def _make_reciter(self) -> Reciter | None:
+        """What reads facts aloud, in the default form."""
+        if self._run_data.knowledge is None or self._model.router is None:
+            return None
+        sequences = math.ceil(self._config.aloud_share * self._config.batch_size)
+        return Reciter(
+            self._run_data.knowledge,
+            self._run_data.tokenizer,
+            sequences,
+            self._config.max_seq_len,
+            self._config.seed,
+        )
 
     def _train_step(self) -> None:
         """Optimizer step, bank update, and what is due at the boundary after it."""
@@ -245,8 +287,11 @@ class Trainer:
             "updater": self._updater.state_dict(),
             "meter": self._meter.state_dict(),
         }
+        weights = self._model.state_dict()
+        if self._model.router is not None:
+            weights |= self._model.router.index.state()
         with self._observers.pause():
-            self._states.save(position, self._model.state_dict(), self._optimizer.state_dict(), own)
+            self._states.save(position, weights, self._optimizer.state_dict(), own)
 
     def _summary(self) -> dict[str, float | int]:
         """Final numbers under the names of metrics.json; equal for equal runs."""

@@ -8,7 +8,10 @@ from torch import Tensor
 from explicitlm.lm.model import ModelOutput
 from explicitlm.lm.training.group import Group
 
-NAMES = ("loss_total", "loss_ce", "loss_similarity", "loss_diversity", "avg_selected_similarity", "grad_norm")
+NAMES = (
+    *("loss_total", "loss_ce", "loss_router", "loss_similarity", "loss_diversity"),
+    *("avg_selected_similarity", "grad_norm"),
+)
 
 
 class Meter:
@@ -27,6 +30,7 @@ class Meter:
         values = (
             output.loss,
             output.loss_ce,
+            output.loss_router,
             output.loss_similarity,
             output.loss_diversity,
             output.avg_selected_similarity,

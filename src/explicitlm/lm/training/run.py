@@ -109,7 +109,8 @@ class Session:
         self._stop.deferred = True
         metrics = trainer.run()
         if group.rank == 0 and writer:
-            checkpoint.save(paths.out_dir, accelerator.unwrap_model(model), run_data.tokenizer)
+            facts = run_data.knowledge.facts if run_data.knowledge else {}
+            checkpoint.save(paths.out_dir, accelerator.unwrap_model(model), run_data.tokenizer, facts)
             writer.summary(metrics)
             self.display.show(f"done: {paths.out_dir}, {metrics['steps']:,} steps, val_loss {metrics['val_loss']:.4f}")
         group.barrier()
@@ -144,10 +145,13 @@ class Session:
         return accelerator
 
     def _model(self, run_data: RunData) -> ExplicitLM:
-        """The model with its bank filled: facts first, so that they are the frozen rows."""
+        """The model with its bank filled; the rows of facts are marked and stay as they are."""
         model = ExplicitLM(self._config, run_data.tokenizer.pad_id)
         if model.bank is not None and run_data.knowledge is not None:
-            model.bank.load(torch.from_numpy(run_data.knowledge.rows_NL.astype("int32")))
+            knowledge = run_data.knowledge
+            model.bank.load(torch.from_numpy(knowledge.rows_NL.astype("int32")))
+            row_M = torch.tensor(list(knowledge.facts), dtype=torch.int64)
+            model.bank.hold_facts(row_M, torch.from_numpy(knowledge.objects_N2)[row_M])
         if run_data.embeddings_VD is not None:
             checkpoint.load_embeddings(model, torch.from_numpy(run_data.embeddings_VD))
         return model

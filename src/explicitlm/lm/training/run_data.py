@@ -21,6 +21,7 @@ from explicitlm.lm.data.benchmarks import Item, choose_items
 from explicitlm.lm.data.embeddings import read_embeddings
 from explicitlm.lm.data.hashing import permutation
 from explicitlm.lm.data.knowledge import Fact, Knowledge, read_cache, read_facts, rows_from_facts
+from explicitlm.lm.data.labels import prepare_labels
 from explicitlm.lm.data.prepare import prepare
 from explicitlm.lm.data.tokenizer import TextTokenizer
 from explicitlm.lm.training.run_paths import TEXT_NOTE, WORK_DIR, RunPaths
@@ -37,6 +38,7 @@ class RunData:
 
     train: the training text; val: the validation text; val_sequences: those that count for the loss.
     items: task items; knowledge: bank rows, None in the dense baseline; embeddings_VD: None unless given.
+    labels_T: the bank row of each token of the training text, None where nothing is trained with it.
     digest: hex SHA-256 of all of it, for resume states and the digest chain.
     """
 
@@ -47,6 +49,7 @@ class RunData:
     items: list[Item]
     knowledge: Knowledge | None
     embeddings_VD: NDArray[np.float32] | None
+    labels_T: NDArray[np.int32] | None
     digest: str
 
 
@@ -66,6 +69,11 @@ def load_run_data(config: TrainConfig, paths: RunPaths) -> RunData:
         else None
     )
     knowledge = None if config.disable_memory else _knowledge(config, paths, facts, tokenizer, train.tokens_T)
+    labels_T = (
+        prepare_labels(train.tokens_T, train.digest, knowledge.facts, tokenizer, WORK_DIR / "labels")
+        if knowledge is not None and config.router == "content"
+        else None
+    )
     items = choose_items(prepared.benchmark.items, MAX_ITEMS, config.seed)
     parts = [
         train.digest,
@@ -73,7 +81,9 @@ def load_run_data(config: TrainConfig, paths: RunPaths) -> RunData:
         tokenizer.digest,
         hashlib.sha256(json.dumps([vars(item) for item in items]).encode()).hexdigest(),
         "" if embeddings_VD is None else hashlib.sha256(embeddings_VD.tobytes()).hexdigest(),
-        "" if knowledge is None else hashlib.sha256(knowledge.rows_NL.tobytes()).hexdigest(),
+        ""
+        if knowledge is None
+        else hashlib.sha256(knowledge.rows_NL.tobytes() + knowledge.objects_N2.tobytes()).hexdigest(),
     ]
     return RunData(
         tokenizer=tokenizer,
@@ -83,6 +93,7 @@ def load_run_data(config: TrainConfig, paths: RunPaths) -> RunData:
         items=items,
         knowledge=knowledge,
         embeddings_VD=embeddings_VD,
+        labels_T=labels_T,
         digest=hashlib.sha256("\n".join(parts).encode()).hexdigest(),
     )
 
@@ -98,7 +109,7 @@ def _knowledge(
     shape_NL = (config.knowledge_num, config.knowledge_length)
     if paths.cache and holds_array(paths.cache):
         logger.info(f"memory bank: rows of {paths.cache}")
-        return read_cache(paths.cache, shape_NL, config.vocab_size)
+        return read_cache(paths.cache, shape_NL, config.vocab_size, facts, tokenizer)
     knowledge = rows_from_facts(facts, tokenizer, shape_NL, text_T, config.seed)
     shown = min(len(facts), config.knowledge_num)
     logger.info(f"memory bank: {shown:,} facts, {config.knowledge_num - shown:,} spans of the training text")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
 from explicitlm.lm.memory.bags import Bags, chosen_row, sampled_dot, weighted_sum
-
-_TINY = 1e-12  # length below which a vector counts as zero (an entry of padding only)
+from explicitlm.lm.memory.unit import unit_rows
 
 
 class Match(NamedTuple):
@@ -71,27 +69,3 @@ def mean_pair_cosine(unit_UD: Tensor, bags: Bags) -> Tensor:
     pairs_T = total_TD.square().sum(-1) - self_U[index_TC].sum(-1)
     mean_T: Tensor = pairs_T / max(candidates * (candidates - 1), 1)
     return mean_T
-
-
-def unit_rows(x_TD: Tensor) -> Tensor:
-    """Each row divided by its length; a row of zeros stays zero."""
-    unit_TD: Tensor = _UnitRows.apply(x_TD)  # type: ignore[no-untyped-call]
-    return unit_TD
-
-
-class _UnitRows(Function):
-    """The gradient in closed form: four passes over [T, D], where autograd makes ten over F.normalize."""
-
-    @staticmethod
-    def forward(ctx: Any, x_TD: Tensor) -> Tensor:
-        inverse_T1 = torch.linalg.vector_norm(x_TD, dim=-1, keepdim=True).clamp_(min=_TINY).reciprocal_()
-        unit_TD: Tensor = x_TD * inverse_T1
-        ctx.save_for_backward(unit_TD, inverse_T1)
-        return unit_TD
-
-    @staticmethod
-    def backward(ctx: Any, grad_TD: Tensor) -> Tensor:
-        unit_TD, inverse_T1 = ctx.saved_tensors
-        along_T1 = (grad_TD * unit_TD).sum(-1, keepdim=True)
-        grad_x_TD: Tensor = grad_TD.addcmul(unit_TD, along_T1, value=-1).mul_(inverse_T1)
-        return grad_x_TD

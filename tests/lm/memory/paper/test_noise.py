@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from explicitlm.lm.memory.noise import gumbel, layer_keys
+from explicitlm.lm.memory.paper.noise import gumbel, layer_keys
 
 KEYS = torch.arange(32) * 7919 + (1 << 40)
 

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from explicitlm.lm.memory.bags import Bags
-from explicitlm.lm.memory.matching import Match, match_entries
-from explicitlm.lm.memory.noise import gumbel
+from explicitlm.lm.memory.paper.matching import Match, match_entries
+from explicitlm.lm.memory.paper.noise import gumbel
 
 TAU = 0.7
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from explicitlm.lm.memory import product_keys
-from explicitlm.lm.memory.product_keys import ProductKeyRouter, largest, rank_pairs
+from explicitlm.lm.memory.paper import product_keys
+from explicitlm.lm.memory.paper.product_keys import ProductKeyRouter, largest, rank_pairs
 
 
 def router(side: int, candidates: int, dim: int = 12, key_dim: int = 6) -> ProductKeyRouter:
@@ -34,7 +34,7 @@ def test_equals_brute_force_over_all_rows(candidates: int, more: int, seed: int)
     found = built(query_TD)
     best = every_score(built, query_TD).topk(candidates, dim=1)
     assert torch.equal(found.index_TC.sort().values, best.indices.sort().values)
-    torch.testing.assert_close(found.log_prior_TC.sort(descending=True).values, best.values, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.score_TC.sort(descending=True).values, best.values, atol=1e-5, rtol=1e-5)
 
 
 def test_gradients_equal_those_of_brute_force() -> None:
@@ -43,7 +43,7 @@ def test_gradients_equal_those_of_brute_force() -> None:
     weight_TC = torch.randn(7, 16)
     found = built(query_TD)
     inputs = [query_TD, built.keys_2SH, built.project.weight]
-    ours = torch.autograd.grad((found.log_prior_TC * weight_TC).sum(), inputs)
+    ours = torch.autograd.grad((found.score_TC * weight_TC).sum(), inputs)
     plain = (every_score(built, query_TD).gather(1, found.index_TC) * weight_TC).sum()
     for got, expected in zip(ours, torch.autograd.grad(plain, inputs), strict=True):
         torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-4)
@@ -55,7 +55,7 @@ def test_searching_a_few_queries_at_a_time_changes_nothing(monkeypatch: pytest.M
     monkeypatch.setattr(product_keys, "_SCORES_AT_ONCE", 3 * 32)
     parts = built(query_TD)
     assert torch.equal(parts.index_TC, whole.index_TC)
-    torch.testing.assert_close(parts.log_prior_TC, whole.log_prior_TC)
+    torch.testing.assert_close(parts.score_TC, whole.score_TC)
 
 
 def test_candidates_of_a_query_are_distinct_rows_of_the_bank() -> None:

@@ -9,33 +9,22 @@ good: 50 of 256 for C = 16.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from explicitlm.lm.memory.bags import Bags, sampled_dot
+from explicitlm.lm.memory.router import Candidates
 
 _GROUP = 8  # values of which `largest` first looks at the maximum
 _SCORES_AT_ONCE = 1 << 18  # of one half: 1 MiB in fp32 stays in cache where all [2, T, S] of them are 8 MiB and more
 
 
-class Candidates(NamedTuple):
-    """What a router hands on: rows to look at, and how much it wants each of them.
-
-    index_TC: bank rows, int64, distinct within a query.
-    log_prior_TC: log-probability of each row, up to a constant a query. The matching's softmax cancels the
-        constant, so it is never computed. This term is what trains the router.
-    """
-
-    index_TC: Tensor
-    log_prior_TC: Tensor
-
-
 class ProductKeyRouter(nn.Module):
     """Free-parameter product keys: query [T, D] -> the C best rows of N.
 
-    Any module with this `forward` can take its place, for example one whose keys come from the rows' content.
+    The scores are log-probabilities of the rows up to a constant a query, which the matching's softmax cancels, so it
+    is never computed. They are what trains the router.
 
     Args:
         dim: width D of a query.
@@ -54,6 +43,12 @@ class ProductKeyRouter(nn.Module):
         self.project = nn.Linear(dim, key_dim, bias=False)
         self.keys_2SH = nn.Parameter(torch.empty(2, self.side, key_dim // 2))
         self.register_buffer("pairs_2P", rank_pairs(candidates), persistent=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Scores of unit variance for a normalised query: wide enough that different queries find different rows."""
+        nn.init.normal_(self.project.weight, std=self.project.in_features**-0.5)
+        nn.init.normal_(self.keys_2SH, std=1.0)
 
     def forward(self, query_TD: Tensor) -> Candidates:
         u_2TH = self.project(query_TD).unflatten(-1, (2, -1)).transpose(0, 1) * self.scale

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from explicitlm.lm.memory.encode import encode_entries
+from explicitlm.lm.memory.paper.encode import encode_entries
 
 PAD = 3
 

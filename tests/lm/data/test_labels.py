@@ -1,0 +1,123 @@
+"""Where texts say facts, in words and in tokens; facts read aloud with swapped objects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from explicitlm.lm.data.aloud import Reciter
+from explicitlm.lm.data.batches import Windows
+from explicitlm.lm.data.knowledge import Fact, Knowledge, knowledge_of, rows_from_facts
+from explicitlm.lm.data.labels import FactFinder, batch_labels, find_labels, prepare_labels
+from explicitlm.lm.data.token_text import object_span, token_bytes
+from explicitlm.lm.data.tokenizer import TextTokenizer, train_tokenizer
+
+FACTS = {
+    3: Fact("Ada Cole lives in Oslo.", "a", "Ada Cole", "home", "Oslo"),
+    5: Fact("Bo Reed lives in Oslo.", "b", "Bo Reed", "home", "Oslo"),
+    6: Fact("Bo Reed plays the harp.", "c", "Bo Reed", "instrument", "harp"),
+    7: Fact("陈明的家乡是苏州。", "d", "陈明", "家乡", "苏州"),
+    8: Fact("A plain sentence.", None),
+}
+TEXTS = [
+    "Ada Cole lives in Oslo. Bo Reed came to Oslo with a harp.",
+    "A harp from Oslo, by nobody. Bo Reedy was in Oslo; an Ada Coleman too.",
+    "陈明来自苏州。苏州很美。",
+    "Bo Reed plays harpsichord, not the harp.",
+]
+
+
+@pytest.fixture(scope="module")
+def spoken() -> TextTokenizer:
+    return train_tokenizer(iter(TEXTS), 340)
+
+
+def test_objects_count_where_their_subject_is_named_and_the_nearest_subject_wins() -> None:
+    finder = FactFinder(FACTS)
+
+    def found(text: str) -> list[tuple[str, int, int]]:
+        return sorted((text[first:last], first, row) for first, last, row in finder.places(text))
+
+    assert found(TEXTS[0]) == [("Oslo", 18, 3), ("Oslo", 40, 5), ("harp", 52, 6)]
+    assert found(TEXTS[1]) == []  # parts of longer words are not the subject
+    assert [(words, row) for words, _, row in found(TEXTS[2])] == [("苏州", 7), ("苏州", 7)]
+    assert found(TEXTS[3]) == [("harp", 35, 6)]
+
+
+def test_labels_lie_on_the_tokens_that_say_the_object(spoken: TextTokenizer, tmp_path: Path) -> None:
+    ids = [spoken.start_id]
+    for text in TEXTS:
+        ids += [*spoken.encode(text), spoken.end_id, spoken.start_id]
+    tokens = np.array(ids[:-1], dtype=np.uint16)
+    labels = find_labels(tokens, FACTS, spoken)
+    table = token_bytes(spoken)
+    for row in (3, 5, 6, 7):
+        said = b"".join(table[token] for token in tokens[labels == row]).decode(errors="replace")
+        assert FACTS[row].object in said and len(said) <= 3 * len(FACTS[row].object) + 2
+    assert set(np.unique(labels)) == {-1, 3, 5, 6, 7}
+    kept = prepare_labels(tokens, "x", FACTS, spoken, tmp_path)
+    again = prepare_labels(tokens[:0], "x", FACTS, spoken, tmp_path)  # from the file: the tokens are not looked at
+    assert np.array_equal(kept, labels) and np.array_equal(again, labels)
+    windows = Windows(tokens, 8, spoken.pad_id)
+    sequences = np.array([len(windows) - 1, 0])
+    rows = batch_labels(labels, windows, sequences)
+    _, targets = windows.batch(sequences)
+    assert rows.shape == targets.shape and (rows[targets == spoken.pad_id] == -1).all()
+    assert rows[1].tolist() == labels[1:9].tolist()
+
+
+def test_bytes_of_tokens_are_the_text(spoken: TextTokenizer) -> None:
+    table = token_bytes(spoken)
+    for text in [*TEXTS, "naïve – 🙂\t\n"]:
+        assert b"".join(table[token] for token in spoken.encode(text)) == text.encode()
+    assert object_span(spoken.encode("to Oslo"), "Rome", table) == (0, 0) == object_span([], "x", table)
+
+
+def people(tokenizer: TextTokenizer) -> tuple[Reciter, Knowledge]:
+    names = [f"Citizen {number}" for number in range(12)]
+    facts = [Fact(f"{n} pays {7 * i} coins.", n, n, "pays", f"{7 * i} coins") for i, n in enumerate(names)]
+    knowledge = rows_from_facts([*facts, Fact("plain", None)], tokenizer, (16, 12), np.arange(4, 99, dtype="<u2"), 0)
+    return Reciter(knowledge, tokenizer, 2, 32, seed=1), knowledge
+
+
+def test_rows_read_aloud_say_another_object_and_the_bank_says_so_too(tokenizer: TextTokenizer) -> None:
+    reciter, knowledge = people(tokenizer)
+    aloud = reciter.read(5)
+    assert aloud is not None and aloud.inputs_ES.shape == aloud.targets_ES.shape == aloud.rows_ES.shape == (2, 32)
+    swapped = 0
+    for number, row in enumerate(aloud.row_M):
+        tokens = aloud.token_ML[number][aloud.token_ML[number] != tokenizer.pad_id].tolist()
+        a, b = aloud.object_M2[number]
+        said, true = tokenizer.decode(tokens[a:b]).strip(), knowledge.facts[int(row)].object
+        assert said in {fact.object for fact in knowledge.facts.values()}
+        swapped += said != true
+        assert tokenizer.decode(tokens).startswith(knowledge.facts[int(row)].subject)
+    assert swapped >= len(aloud.row_M) // 2 and len(set(aloud.row_M.tolist())) == len(aloud.row_M)
+    stream = aloud.targets_ES.flatten()
+    for row in set(aloud.rows_ES.flatten().tolist()) - {-1}:
+        number = aloud.row_M.tolist().index(row)
+        a, b = aloud.object_M2[number]
+        labelled = stream[aloud.rows_ES.flatten() == row].tolist()
+        assert labelled == aloud.token_ML[number][a:b].tolist()[: len(labelled)]
+
+
+def test_reading_aloud_follows_from_its_turn_and_takes_all_facts_evenly(tokenizer: TextTokenizer) -> None:
+    first, second = people(tokenizer)[0], people(tokenizer)[0]
+    second.read(3)
+    for one, other in zip(first.read(9) or (), second.read(9) or (), strict=True):
+        assert np.array_equal(one, other)
+    counts = np.zeros(16, dtype=int)
+    for turn in range(40):
+        aloud = first.read(turn)
+        assert aloud is not None
+        counts[aloud.row_M] += 1
+    assert counts[:12].min() > 0.5 * counts.max() and not counts[12:].any()
+    assert np.array_equal(first.rivals(7), second.rivals(7)) and set(first.rivals(7)) <= set(range(13))
+
+
+def test_without_objects_nothing_is_read_aloud(tokenizer: TextTokenizer) -> None:
+    rows = np.full((4, 8), 5, dtype=np.uint16)
+    for facts in ({}, {0: Fact("plain", None)}):
+        assert Reciter(knowledge_of(rows, facts, tokenizer), tokenizer, 2, 16, 0).read(0) is None

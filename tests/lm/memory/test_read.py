@@ -1,0 +1,97 @@
+"""Addresses and reading against plain forms, gathered row by row."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+from explicitlm.lm.memory.bank import MemoryBank
+from explicitlm.lm.memory.index import RowIndex
+from explicitlm.lm.memory.paper.product_keys import ProductKeyRouter
+from explicitlm.lm.memory.read import TokenReader
+from explicitlm.lm.memory.router import ContentRouter, Router
+from explicitlm.lm.memory.rows import RowEncoder, addresses, open_rows
+
+VOCAB, LENGTH, DIM, PAD = 40, 6, 16, 0
+
+
+def make_bank() -> MemoryBank:
+    bank = MemoryBank(9, LENGTH, VOCAB, PAD, 0.0)
+    bank.load(torch.randint(1, VOCAB, (9, LENGTH)))
+    bank.entries_NL[2, 3:] = PAD
+    bank.hold_facts(torch.tensor([1, 2, 3]), torch.tensor([[2, 4], [1, 3], [0, LENGTH]]))
+    return bank
+
+
+def test_an_address_is_made_of_all_words_but_the_object() -> None:
+    bank, keys = make_bank(), torch.randn(VOCAB, 8)
+    got = addresses(keys, bank, torch.arange(9))
+    for row in range(9):
+        tokens = bank.read(torch.tensor(row)).tolist()
+        a, b = bank.object_N2[row].tolist()
+        asked = [t for place, t in enumerate(tokens) if t != PAD and not a <= place < b]
+        asked = asked or [t for t in tokens if t != PAD]  # row 3 is all object
+        torch.testing.assert_close(got[row], F.normalize(keys[asked].sum(0), dim=0))
+
+
+def test_another_object_does_not_move_a_row_and_another_subject_does() -> None:
+    bank, keys = make_bank(), torch.randn(VOCAB, 8)
+    row = torch.tensor([1])
+    before = addresses(keys, bank, row)
+    bank.entries_NL[1, 2:4] = 7
+    assert torch.equal(addresses(keys, bank, row), before)
+    bank.entries_NL[1, 0] += 1
+    assert not torch.equal(addresses(keys, bank, row), before)
+
+
+def test_reading_equals_the_plain_form_in_value_and_gradient() -> None:
+    bank, encoder, reader = make_bank(), RowEncoder(DIM, 8, LENGTH), TokenReader(DIM)
+    torch.nn.init.normal_(encoder.place_embedding)
+    row, embedding = torch.tensor([1, 2, 8, 2]), torch.randn(VOCAB, DIM, requires_grad=True)
+    query = torch.randn(4, DIM, requires_grad=True)
+    ids = bank.read(row)[:, 1].long()  # the token before place 2
+    read, weight = reader(query, ids, open_rows(bank, row), encoder(embedding), encoder.place_embedding, PAD)
+    value = F.normalize(embedding, dim=-1) * DIM**0.5
+    expected = []
+    for t in range(4):
+        tokens = [int(token) for token in bank.read(row[t]) if token != PAD]
+        a = int(bank.object_N2[row[t], 0])
+        scores = [query.new_zeros(())]
+        for place, token in enumerate(tokens):
+            side = encoder.token_proj(value[token]) + encoder.place_embedding[place - a + LENGTH]
+            bonus = reader.copy_bonus * float(place > 0 and tokens[place - 1] == int(ids[t]))
+            scores.append(reader.query_proj(query[t]) @ side / 8 + bonus)
+        share = torch.stack(scores).softmax(0)[1:]
+        torch.testing.assert_close(weight[t, : len(tokens)], share.detach())
+        expected.append(share @ value[tokens])
+    plain = torch.stack(expected)
+    torch.testing.assert_close(read, plain, atol=1e-5, rtol=1e-4)
+    inputs = [embedding, query, *reader.parameters(), *encoder.parameters()]
+    weights = torch.randn(4, DIM)
+    ours = torch.autograd.grad((read * weights).sum(), inputs, allow_unused=True, retain_graph=True)
+    theirs = torch.autograd.grad((plain * weights).sum(), inputs, allow_unused=True)
+    for got, wanted in zip(ours, theirs, strict=True):
+        if wanted is not None:
+            torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_contrast_finds_the_row_among_the_rivals_and_no_label_is_no_loss() -> None:
+    router = ContentRouter(DIM, 8, RowIndex(16, 8), 4)
+    keys, rivals = F.normalize(torch.randn(5, 8), dim=-1).requires_grad_(), torch.tensor([1, 3, 4, 9, 12])
+    address = F.normalize(torch.randn(3, 8), dim=-1).requires_grad_()
+    loss = router.contrast(address, torch.tensor([9, -1, 1]), keys, rivals)
+    logits = 10 * address[[0, 2]] @ keys.T
+    torch.testing.assert_close(loss, F.cross_entropy(logits, torch.tensor([3, 0])))
+    none = router.contrast(address, torch.full((3,), -1), keys, rivals)
+    none.backward()
+    assert none == 0 and router.log_sharpness.grad is not None and not address.grad.any() and not keys.grad.any()
+
+
+def test_both_routers_keep_the_protocol() -> None:
+    for router in (ContentRouter(DIM, 8, RowIndex(16, 8), 4).eval(), ProductKeyRouter(DIM, 16, 8, 4)):
+        assert isinstance(router, Router)
+        found = router(torch.randn(3, DIM))
+        assert found.index_TC.shape == found.score_TC.shape == (3, 4)
+        before = [parameter.clone() for parameter in router.parameters()]
+        router.reset_parameters()
+        assert any(not torch.equal(a, b) for a, b in zip(before, router.parameters(), strict=True))
