@@ -1,1 +1,0 @@
-"""ExplicitLM: a language model with an explicit memory bank, and reproducible experiments with it."""

@@ -20,7 +20,8 @@ from explicitlm.vcs.dvc_config import NOT_INITIALISED
 
 # DVC writes the configuration of an isolated run in ASCII, which ends it in a clone whose path has other letters.
 DVC_IN_UTF8 = (
-    "import sys; from configobj import OPTION_DEFAULTS; OPTION_DEFAULTS['default_encoding'] = 'utf-8'; "
+    "import sys; from configobj import ConfigObj; "
+    "ConfigObj.default_encoding = property(lambda self: 'utf-8', lambda self, value: None); "
     "from dvc.cli import main; sys.exit(main(sys.argv[1:]))"
 )
 WATCH_S = 5  # between two looks at a running transfer

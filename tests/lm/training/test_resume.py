@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 import random
 import shutil
@@ -35,13 +37,14 @@ def assert_same_run(folder: Path, first: str, second: str, hashes: Any) -> None:
 def test_stopped_at_every_kind_of_moment(small: Any, stop_after: Any, hashes: Any, changes: dict[str, Any]) -> None:
     """Before the first micro-batch, within a window, at its end, within an evaluation, before the last one."""
     small.train("whole", **changes)
+    whole = json.loads((small.folder / "metrics/whole/metrics.json").read_text())
     seen = set()
     for moment in (0, 1, 4, 9, 10, 11, 13, 19):
         name = f"cut-{moment}"
         with pytest.raises(Interrupted):
             small.train(name, stop=stop_after(moment), **changes)
         assert not (small.folder / "out" / name).exists()
-        assert not (small.folder / "metrics" / name / "metrics.json").exists()
+        _is_live(small.folder / "metrics" / name, whole["steps"])
         seen.add(sorted(path.name for path in (small.folder / "runs" / name / "states").iterdir())[-1])
         small.train(name, resume=True, **changes)
         assert_same_run(small.folder, "whole", name, hashes)
@@ -132,3 +135,13 @@ def wait_for_rows(path: Path, rows: int, process: subprocess.Popen[str]) -> None
     """Returns when a metrics file has so many lines, or the process has ended."""
     while process.poll() is None and not (path.exists() and path.read_text().count("\n") >= rows):
         time.sleep(0.01)
+
+
+def _is_live(folder: Path, steps: int) -> None:
+    """metrics.json of an unfinished run: the numbers of its last evaluation; none before the first."""
+    rows = list(csv.DictReader((folder / "val.csv").open())) if (folder / "val.csv").exists() else []
+    assert (folder / "metrics.json").exists() == bool(rows)
+    if rows:
+        live = json.loads((folder / "metrics.json").read_text())
+        assert live["steps"] == int(rows[-1]["step"]) < steps
+        assert live["val_loss"] == float(rows[-1]["val/loss"])

@@ -1,7 +1,8 @@
 """Metrics in plain files, written by the training itself: they exist whatever happens to any tracker.
 
-train.csv and val.csv hold one row a logged step (`dvc plots show` draws them with `x: step`), metrics.json
-the final numbers (`dvc exp show`). A row is one unbuffered write: after SIGKILL every logged row is there.
+train.csv and val.csv hold one row a logged step (`dvc plots show` draws them with `x: step`), metrics.json the numbers
+of the latest evaluation (`dvc exp show`, also while training runs: that a run is finished, result.json alone says).
+A row is one unbuffered write: after SIGKILL every logged row is there.
 Numbers are written as Python's shortest exact form, so equal runs write equal bytes.
 
 dvclive is not used: it buffers, rewrites its files at each step, and has no place to cut a file back to a resume state.
@@ -24,7 +25,7 @@ SUMMARY_NAME = "metrics.json"
 
 
 class MetricsWriter:
-    """Writes `<prefix>.csv` for every key `<prefix>/<name>`, and metrics.json at the end.
+    """Writes `<prefix>.csv` for every key `<prefix>/<name>`, and metrics.json at each evaluation.
 
     Args:
         folder: where the files go; it is made when missing.
@@ -39,7 +40,7 @@ class MetricsWriter:
         self.folder = folder
         self._tables: dict[str, _Table] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / SUMMARY_NAME).unlink(missing_ok=True)  # an unfinished run must not look finished
+        (folder / SUMMARY_NAME).unlink(missing_ok=True)  # of an earlier run
         for name in ("train", "val"):
             path = folder / f"{name}.csv"
             if resume_step is None:

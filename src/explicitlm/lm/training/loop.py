@@ -262,7 +262,7 @@ class Trainer:
             self._leave_if_told()
             return
         self._evaluated, self._val = self._step, values
-        self._observers.val(self._step, values)
+        self._observers.val(self._step, values, self._summary())
 
     def _leave_if_told(self) -> None:
         """Saves and ends the run when any process has received a signal. Collective."""
@@ -294,12 +294,12 @@ class Trainer:
             self._states.save(position, weights, self._optimizer.state_dict(), own)
 
     def _summary(self) -> dict[str, float | int]:
-        """Final numbers under the names of metrics.json; equal for equal runs."""
+        """The numbers of metrics.json as they stand; the final ones are equal for equal runs."""
         short = {"val/loss": "val_loss", "val/ppl": "val_ppl"}
         return {
             **{short.get(key, key.removeprefix("val/")): value for key, value in self._val.items()},
             "train_loss": self._train_loss,
-            "steps": self.steps,
+            "steps": self._step,
             "tokens": self._tokens,
             "val_tokens": self._run_data.val.targets(self._run_data.val_sequences),
             "val_items": len(self._run_data.items),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -20,6 +20,9 @@ class Sink(Protocol):
         """Takes one row of numbers by key."""
 
 
+Summary = Callable[[Mapping[str, float | int]], None]
+
+
 class Observers:
     """Forwards numbers; on all but the first process it is silent.
 
@@ -30,6 +33,7 @@ class Observers:
     def __init__(self, display: Display) -> None:
         self._display = display
         self._sinks: list[Sink] = []
+        self._summarise: Summary | None = None
         self._clock, self._tokens, self._paused = time.perf_counter(), 0, 0.0
 
     def start(self, step: int, steps: int, tokens: int) -> None:
@@ -37,9 +41,10 @@ class Observers:
         self._display.start(step, steps)
         self._clock, self._tokens, self._paused = time.perf_counter(), tokens, 0.0
 
-    def connect(self, *sinks: Sink | None) -> None:
-        """Adds what takes the rows; None counts for nothing."""
+    def connect(self, *sinks: Sink | None, summarise: Summary | None = None) -> None:
+        """Adds what takes the rows (None counts for nothing), and what takes the results of each evaluation."""
         self._sinks.extend(sink for sink in sinks if sink)
+        self._summarise = summarise
 
     def advance(self, step: int) -> None:
         """An optimizer step is done."""
@@ -57,9 +62,11 @@ class Observers:
         self._send(step, {**values, "train/tokens_per_sec": speed})
         self._display.numbers(step, values["train/loss_ce"], values["train/lr"], speed)
 
-    def val(self, step: int, values: Mapping[str, float]) -> None:
-        """A row of evaluation results."""
+    def val(self, step: int, values: Mapping[str, float], summary: Mapping[str, float | int]) -> None:
+        """A row of evaluation results, and metrics.json as it stands now: `dvc exp show` has it while training runs."""
         self._send(step, values)
+        if self._summarise:
+            self._summarise(summary)
         text = " ".join(f"{key.removeprefix('val/')} {value:.4f}" for key, value in values.items())
         self._display.show(f"evaluation after step {step}: {text}")
 

@@ -105,7 +105,7 @@ class Session:
             trainer.resume()
             writer = MetricsWriter(paths.metrics_dir, trainer.step) if group.rank == 0 else None
         self._start_tracker()
-        observers.connect(writer, self._tracker)
+        observers.connect(writer, self._tracker, summarise=writer.summary if writer else None)
         self._stop.deferred = True
         metrics = trainer.run()
         if group.rank == 0 and writer:
