@@ -11,7 +11,7 @@ import pytest
 from made_records import made
 
 from explicitlm.common.errors import UsageError
-from explicitlm.comparison import pair, seeds, table
+from explicitlm.comparison import index, pair, seeds, table
 from explicitlm.records import rows
 from explicitlm.records.rows import Row
 
@@ -131,3 +131,15 @@ def test_too_few_pairs_and_experiments_without_metrics() -> None:
     assert "no pair of finished experiments has a metric in common" in "\n".join(seeds.words(found))
     failed = row("c", params={"learning_rate": 9e-3}, status="failed")
     assert [item.id for item in seeds.compare([*before, failed], "a_1", "c", 1).missing] == ["c_seed1"]
+
+
+def test_the_index_tells_questions_and_what_came_of_them() -> None:
+    outcome = {"against": "a_1", "expect": "val_loss < 0", "verdict": "not_held", "changes": [], "differences": {}}
+    asked = row("b_1", params={"seed": 1, "learning_rate": 1e-3}, metrics={"val_loss": 2.7}, outcome=outcome,
+                conclusion="no | better")  # fmt: skip
+    failed = row("c", status="failed", description="第三")
+    text = index.markdown([*group("a", {1: 2.5, 2: 2.6}), asked, failed])
+    assert "## a_1: val_loss 2.55 ± 0.070711, n=2" in text
+    assert "| [b_1](b_1.json) | 1 |  | val_loss &lt; 0 against a_1 | not held | no \\| better |" in text
+    assert "## without weights" in text and "| 第三 |  | failed | the loss is nan at step 7 |" in text
+    assert index.markdown([]) == "# Experiments 实验索引\n"

@@ -67,6 +67,7 @@ def test_the_commit_is_the_guides(published) -> None:
         "experiments/checkpoints/exp_001.dvc", "experiments/records/exp_001.json",
     ]  # fmt: skip
     assert published.git("tag") == "exp_001"
+    assert "[exp_001](exp_001.json)" in published.explicitlm("index").stdout
 
 
 def test_the_record_stage_repeats_itself_to_the_byte(published) -> None:

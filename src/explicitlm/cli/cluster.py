@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from explicitlm.cli.options import AsJson, show_json
+from explicitlm.cli.options import Against, AsJson, Expect, show_json
 from explicitlm.common import logs
 from explicitlm.common.errors import UsageError
 from explicitlm.vcs.workspace import Workspace
@@ -42,6 +42,8 @@ def pre_command(
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Parameters over params.yaml.")
     ] = None,
     message: Annotated[str | None, typer.Option("-m", "--message", help="Description of the experiment.")] = None,
+    against: Against = None,
+    expect: Expect = None,
 ) -> None:
     """Login node: settle id, data and parameters, and seal them in a tree of their own.
 
@@ -50,8 +52,9 @@ def pre_command(
       explicitlm cluster pre exp_002 -m "1M entries, 10 epochs" epochs=10 knowledge_num=1048576
     """
     from explicitlm.cluster.pre import pre
+    from explicitlm.pipeline.run import Request
 
-    pre(Workspace.find(), experiment, message, assignments or [])
+    pre(Workspace.find(), experiment, Request(message, assignments or [], against, expect))
     logger.info(f"next: explicitlm cluster push {experiment} HOST:DIR (none with a shared file system), "
         f"then there: explicitlm cluster train {experiment}")  # fmt: skip
 

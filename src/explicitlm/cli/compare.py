@@ -72,6 +72,22 @@ def compare_command(
     _show_table(table.make(chosen, columns.split(",") if columns else None, sort), as_json, as_csv, as_md)
 
 
+@app.command("index")
+def index_command() -> None:
+    """Print an index of all experiments as Markdown: questions, outcomes, conclusions, means of each group of seeds.
+
+    It is made anew each time and lies in no commit.
+
+    Example:
+
+      explicitlm index > index.md
+    """
+    from explicitlm.comparison import index
+    from explicitlm.vcs.workspace import Workspace
+
+    print(index.markdown(read_rows(Workspace.find())), end="")
+
+
 def read_rows(workspace: Workspace) -> list[Row]:
     """All records; those that cannot be read are told on standard error, one line each."""
     from explicitlm.comparison.table import printable

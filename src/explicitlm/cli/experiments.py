@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from explicitlm.cli.options import AsJson, show, show_json
+from explicitlm.cli.options import Against, AsJson, Expect, show, show_json
 from explicitlm.common import logs
 from explicitlm.common.errors import UsageError
 
@@ -20,6 +20,8 @@ def run_command(
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Parameters over params.yaml.")
     ] = None,
     message: Annotated[str | None, typer.Option("-m", "--message", help="Description of the experiment.")] = None,
+    against: Against = None,
+    expect: Expect = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run from its last state.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -33,6 +35,8 @@ def run_command(
 
       explicitlm run exp_005 -m "on the data of exp_001" data.dataset=exp_001
 
+      explicitlm run exp_040 --against exp_010 --expect 'val_loss < -0.05' learning_rate=1e-3
+
       explicitlm run exp_003 --resume
     """
     from explicitlm.pipeline import run as pipeline
@@ -41,12 +45,12 @@ def run_command(
     logs.set_up(quiet=as_json)
     workspace = Workspace.find()
     if resume:
-        if assignments or message is not None:
+        if assignments or not (message is against is expect is None):
             raise UsageError("--resume continues with the parameters of the interrupted run; it takes no others",
                              f"explicitlm run {experiment} --resume")  # fmt: skip
         record = pipeline.resume(workspace, experiment)
     else:
-        record = pipeline.run(workspace, experiment, message, assignments or [])
+        record = pipeline.run(workspace, experiment, pipeline.Request(message, assignments or [], against, expect))
     if as_json:
         show_json(record.model_dump(mode="json"))
     else:
@@ -82,6 +86,24 @@ def publish_command(
     else:
         tags = [record.experiment.id for record in records if record.versions.experiment_tag]
         show(f"next: git push {' '.join(['origin HEAD', *tags])}")
+
+
+@app.command("conclude", no_args_is_help=True)
+def conclude_command(
+    experiment: Annotated[str, typer.Argument(metavar="ID", help="An experiment with a record.")],
+    words: Annotated[str, typer.Argument(metavar="TEXT", help="What you learnt from it.")],
+) -> None:
+    """Put your conclusion into an experiment's record, and commit it; said again, it replaces the earlier one.
+
+    Example:
+
+      explicitlm conclude exp_040 "1e-3 is better at every seed; the paper's 2e-4 is for larger batches"
+    """
+    from explicitlm.records.publish import conclude
+    from explicitlm.vcs.workspace import Workspace
+
+    logs.set_up()
+    conclude(Workspace.find(), experiment, words)
 
 
 @app.command("doctor")

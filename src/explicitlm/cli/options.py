@@ -10,6 +10,13 @@ from explicitlm.common.files import to_json
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Message = Annotated[str | None, typer.Option("-m", "--message", help="Description of the experiment.")]
+Against = Annotated[
+    str | None, typer.Option("--against", metavar="ID", help="The baseline, over `against` in params.yaml.")
+]
+Expect = Annotated[
+    str | None,
+    typer.Option("--expect", metavar="EXPR", help="What you expect of the differences to it: 'val_loss < -0.05'."),
+]
 NewId = Annotated[str, typer.Argument(metavar="ID", help="Id of the new experiment, unique in the project.")]
 Assignments = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Parameters over params.yaml.")]
 

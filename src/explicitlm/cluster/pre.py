@@ -14,6 +14,7 @@ from explicitlm.common.errors import DataError, UsageError
 from explicitlm.common.files import write_text
 from explicitlm.pipeline import param_changes
 from explicitlm.pipeline import run as pipeline
+from explicitlm.pipeline.run import Request
 from explicitlm.records.manifest import Manifest, load_sealed
 from explicitlm.vcs import worktree
 from explicitlm.vcs.dvc_config import cache_dir
@@ -23,7 +24,7 @@ from explicitlm.vcs.yaml_file import change_yaml, load_yaml
 logger = logging.getLogger(__name__)
 
 
-def pre(workspace: Workspace, experiment: str, description: str | None, assignments: list[str]) -> Path:
+def pre(workspace: Workspace, experiment: str, request: Request) -> Path:
     """Prepares an experiment; repeated with the same words it changes nothing.
 
     Returns:
@@ -32,7 +33,7 @@ def pre(workspace: Workspace, experiment: str, description: str | None, assignme
     Raises:
         ExplicitLMError: what keeps it from being run, before anything is made.
     """
-    overrides = pipeline.requested(description, assignments)
+    overrides = request.overrides()
     tree = trees.login_tree(workspace.main, experiment)
     if (tree / layout.SENT).exists():
         _check_same(workspace, experiment, tree, overrides)
@@ -74,6 +75,7 @@ def _check_same(workspace: Workspace, experiment: str, tree: Path, overrides: Ma
     pipeline.preview(workspace, overrides)  # an unknown key is told as such
     manifest = load_sealed(tree / layout.MANIFEST, Manifest, f"explicitlm cluster pre {experiment}")
     before: dict[str, Any] = {**manifest.hyperparameters.model_dump(), "description": manifest.description}
+    before |= manifest.asked_question
     pins = load_yaml((tree / layout.PARAMS).read_text(encoding="utf-8"), layout.PARAMS)["data"]
     before |= {f"data.{param}": str(revision or "") for param, revision in pins.items()}
     other = [f"{key}={before[key]!r}" for key, value in overrides.items() if before[key] != value]

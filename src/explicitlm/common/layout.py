@@ -11,6 +11,7 @@ PIPELINE_LOCK = "dvc.lock"
 PARAMS = "params.yaml"
 TRAINING_SCRIPT = "1_pretrain.py"
 REQUIREMENTS = "requirements.lock"
+WEIGHT_CODE = (TRAINING_SCRIPT, "src/explicitlm/lm", "src/explicitlm/common", REQUIREMENTS)  # decides the weights
 
 # What the stages hand on
 RUN = "experiments/run"

@@ -6,11 +6,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from explicitlm.common import layout
 from explicitlm.comparison.table import number, printable
 from explicitlm.records.rows import Row
 
-CODE_PATHS = (layout.TRAINING_SCRIPT, "src/explicitlm/lm", "src/explicitlm/common", layout.REQUIREMENTS)
 _MOST_FILES = 5
 
 Listing = Callable[[str], "dict[str, str] | None"]  # files of a data version by its hash; None where it is not here

@@ -6,7 +6,8 @@ import json
 import re
 from pathlib import Path
 
-from explicitlm.comparison.pair import CODE_PATHS, Listing, Stat
+from explicitlm.common import layout
+from explicitlm.comparison.pair import Listing, Stat
 from explicitlm.vcs.dvc_config import cache_dir
 from explicitlm.vcs.workspace import Workspace
 
@@ -31,4 +32,4 @@ def file_lists(main: Path) -> Listing:
 
 def code_changes(workspace: Workspace) -> Stat:
     """Gives `git diff --stat` of what decides the weights."""
-    return lambda before, after: workspace.git.diff_stat(before, after, CODE_PATHS)
+    return lambda before, after: workspace.git.diff_stat(before, after, layout.WEIGHT_CODE)

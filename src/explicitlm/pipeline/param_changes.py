@@ -18,13 +18,14 @@ from explicitlm.vcs.workspace import Workspace
 from explicitlm.vcs.yaml_file import load_yaml
 
 logger = logging.getLogger(__name__)
+_WORDS = ("description", "against", "expect")  # they go into the record by themselves
 
 
 def changed_params(workspace: Workspace, params: Params) -> dict[str, tuple[Any, Any]]:
-    """Parameters whose value is not that of HEAD's params.yaml, as (HEAD's, ours); without the description."""
+    """Parameters whose value is not that of HEAD's params.yaml, as (HEAD's, ours); without the user's words."""
     before, ours = _head(workspace), _flat(params)
     return {key: (before.get(key), value) for key, value in ours.items()
-            if key != "description" and before.get(key) != value}  # fmt: skip
+            if key not in _WORDS and before.get(key) != value}  # fmt: skip
 
 
 def leftovers(workspace: Workspace, params: Params, asked: set[str]) -> dict[str, str]:
@@ -87,9 +88,10 @@ def _head(workspace: Workspace) -> dict[str, Any]:
 
 def _flat(params: Params) -> dict[str, Any]:
     revisions = {f"data.{key}": revision for key, revision in params.revisions.items()}
-    return {**params.train.model_dump(), **revisions, "description": params.description}
+    words = {"description": params.description, "against": params.against, "expect": params.expect}
+    return {**params.train.model_dump(), **revisions, **words}
 
 
 def _flat_manifest(manifest: Manifest) -> dict[str, Any]:
     changed = {key: ours for key, (_, ours) in manifest.changed_params.items()}
-    return {**manifest.hyperparameters.model_dump(), **changed}
+    return {**manifest.hyperparameters.model_dump(), **changed, **manifest.asked_question}

@@ -22,11 +22,14 @@ class Params:
         train: the hyperparameters.
         revisions: the revision asked for, by `Dataset.param`; "" is the current one.
         description: the user's words about the experiment.
+        against: the id of its baseline; expect: a condition on the differences to it; "" where none is given.
     """
 
     train: TrainConfig
     revisions: dict[str, str]
     description: str
+    against: str = ""
+    expect: str = ""
 
 
 def read_params(workspace: Workspace) -> Params:
@@ -52,12 +55,16 @@ def parse_params(content: Mapping[str, Any], source: str) -> Params:
     values = dict(content)
     revisions = values.pop("data", None)
     description = values.pop("description", "")
+    question = {key: values.pop(key, "") for key in ("against", "expect")}
     known = {dataset.param for dataset in DATASETS}
     if not isinstance(revisions, dict) or set(revisions) - known:
         wrong = ", ".join(sorted(set(revisions) - known)) if isinstance(revisions, dict) else repr(revisions)
         raise ConfigError(f"{source}: unknown entry under data: {wrong}", f"use only {', '.join(sorted(known))}")
     if not isinstance(description, str):
         raise ConfigError(f"{source}: description={description!r} is not a text", 'quote it: description: "..."')
+    for key, text in question.items():
+        if not isinstance(text, str):
+            raise ConfigError(f"{source}: {key}={text!r} is not a text", f'quote it: {key}: "..."')
     missing = sorted(set(TrainConfig.model_fields) - set(values))
     if missing:
         raise ConfigError(
@@ -69,6 +76,8 @@ def parse_params(content: Mapping[str, Any], source: str) -> Params:
         # A commit of digits only (1234567) is read as a number by YAML: it is a revision all the same.
         revisions={dataset.param: _revision(revisions.get(dataset.param), source) for dataset in DATASETS},
         description=description,
+        against=question["against"].strip(),
+        expect=question["expect"].strip(),
     )
 
 

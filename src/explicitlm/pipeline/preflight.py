@@ -11,6 +11,7 @@ from explicitlm.datasets.resolve import DatasetPlan, resolve
 from explicitlm.datasets.switch import check_untouched
 from explicitlm.pipeline import identity
 from explicitlm.pipeline.params import Params
+from explicitlm.records import question
 from explicitlm.vcs import s3
 from explicitlm.vcs.dvc_config import cache_dir, dvc_config, missing_plugin
 from explicitlm.vcs.remote import Remote, default_remote
@@ -26,6 +27,7 @@ def check(workspace: Workspace, experiment: str, params: Params) -> None:
         ExplicitLMError: what would make it fail, with what to do.
     """
     check_project(workspace, experiment)
+    question.check(workspace.main, params.against, params.expect)
     plans = resolve(workspace, params.revisions)
     check_pointers(plans)
     check_untouched(workspace, plans)

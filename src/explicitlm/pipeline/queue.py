@@ -6,8 +6,8 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from explicitlm.common import layout
 from explicitlm.common.errors import UsageError
-from explicitlm.comparison.pair import CODE_PATHS
 from explicitlm.comparison.seeds import Missing
 from explicitlm.datasets.table import DATASETS
 from explicitlm.pipeline.run import check, hydra
@@ -37,7 +37,7 @@ def missing_seeds(workspace: Workspace, missing: Sequence[Missing]) -> None:
 def _check_code(workspace: Workspace, like: str) -> None:
     record = store.load(workspace.main, like)
     commit = workspace.git.tag_commit(like) or record.versions.code_commit
-    changes = workspace.git.diff_stat(commit, None, CODE_PATHS)
+    changes = workspace.git.diff_stat(commit, None, layout.WEIGHT_CODE)
     if changes is None:
         raise UsageError(f"git does not hold the code of {like} ({commit[:8]})", "git fetch --tags")
     if changes:

@@ -6,6 +6,7 @@ import logging
 import re
 import signal
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from explicitlm.common import layout
@@ -23,27 +24,39 @@ from explicitlm.vcs.yaml_file import load_yaml
 logger = logging.getLogger(__name__)
 
 
-def run(workspace: Workspace, experiment: str, description: str | None, assignments: list[str]) -> Record:
-    """Runs and publishes a new experiment.
+@dataclass(frozen=True)
+class Request:
+    """What is asked for over params.yaml; None keeps what that says.
 
-    Args:
-        description: its description; None keeps that of params.yaml.
-        assignments: `key=value` over params.yaml; `data.dataset=REV` pins a dataset.
+    Attributes:
+        description: the experiment's. assignments: `key=value`; `data.dataset=REV` pins a dataset.
+        against: the id of its baseline. expect: a condition on the differences to it.
+    """
+
+    description: str | None
+    assignments: list[str]
+    against: str | None = None
+    expect: str | None = None
+
+    def overrides(self) -> dict[str, Any]:
+        """All of it as one mapping of parameters.
+
+        Raises:
+            ConfigError: an assignment is not of its form.
+        """
+        told = {"description": self.description, "against": self.against, "expect": self.expect}
+        return parse_assignments(self.assignments) | {key: text for key, text in told.items() if text is not None}
+
+
+def run(workspace: Workspace, experiment: str, request: Request) -> Record:
+    """Runs and publishes a new experiment.
 
     Raises:
         ExplicitLMError: before anything runs, for what can be known then; else what training or publishing said.
     """
-    overrides = param_changes.from_head(workspace, requested(description, assignments))
+    overrides = param_changes.from_head(workspace, request.overrides())
     check(workspace, experiment, overrides)
     return _run_and_publish(workspace, experiment, overrides, {})
-
-
-def requested(description: str | None, assignments: list[str]) -> dict[str, Any]:
-    """The assignments and the description as one mapping of parameters."""
-    overrides = parse_assignments(assignments)
-    if description is not None:
-        overrides["description"] = description
-    return overrides
 
 
 def check(workspace: Workspace, experiment: str, overrides: Mapping[str, Any]) -> None:
@@ -69,6 +82,7 @@ def resume(workspace: Workspace, experiment: str) -> Record:
     if not workspace.has_states(experiment):
         raise UsageError(f"{experiment} left no state to continue from", "explicitlm run with a new id")
     overrides: dict[str, Any] = {**manifest.hyperparameters.model_dump(), "description": manifest.description}
+    overrides |= manifest.asked_question
     for param, version in manifest.data.items():
         overrides[f"data.{param}"] = version.revision if version else ""
     return _run_and_publish(workspace, experiment, overrides, {RESUME: "1"})
@@ -85,7 +99,9 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
         key, equals, text = assignment.partition("=")
         if not equals or not re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z_]+)?", key):
             raise ConfigError(f"{assignment!r} is not key=value", "explicitlm run exp_003 epochs=10 learning_rate=1e-4")
-        is_text = key == "description" or key.startswith("data.")  # a commit such as 12e4567 is not a number
+        is_text = key in ("description", "against", "expect") or key.startswith(
+            "data."
+        )  # a commit such as 12e4567 is not a number
         values[key] = text if is_text else load_yaml(f"value: {text}" if text else "value: ''", key)["value"]
     return values
 

@@ -20,7 +20,8 @@ from explicitlm.datasets.switch import bring, check_untouched
 from explicitlm.pipeline import identity, param_changes
 from explicitlm.pipeline.command import training_command
 from explicitlm.pipeline.params import Params, read_params
-from explicitlm.records.manifest import Manifest, load_sealed, save_sealed
+from explicitlm.records import question
+from explicitlm.records.manifest import DataVersion, Manifest, Question, load_sealed, save_sealed
 from explicitlm.vcs.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ def main() -> int:
     plans = resolve(workspace, params.revisions, _pins(previous))
     bring(workspace, plans, check_untouched(workspace, plans))
     asked = identity.asked_params()
+    data = {item.dataset.param: item.version for item in plans}
     manifest = Manifest(
         id=experiment,
         description=params.description,
@@ -47,12 +49,13 @@ def main() -> int:
         started_by=identity.started_by(),
         command=training_command(params.train),
         code=identity.code_version(workspace),
-        data={item.dataset.param: item.version for item in plans},
+        data=data,
         hyperparameters=params.train,
         changed_params=param_changes.changed_params(workspace, params),
         asked_params=sorted(asked or ()),
         leftover_params={} if asked is None else param_changes.leftovers(workspace, params, asked),
         resumed=resumed,
+        question=_question(workspace, params, {item.dataset.folder: item.version for item in plans}),
     )
     param_changes.tell(manifest, workspace)
     _warn(manifest)
@@ -99,6 +102,17 @@ def settle_id(workspace: Workspace, previous: Manifest | None, resumed: bool) ->
     return identity.generated_id()
 
 
+def _question(workspace: Workspace, params: Params, data: dict[str, DataVersion | None]) -> Question | None:
+    """What the experiment is compared with, as params.yaml says it, and what changes against that."""
+    baseline = question.check(workspace.main, params.against, params.expect)
+    if baseline is None:
+        return None
+    commit = workspace.git.tag_commit(params.against) or baseline.versions.code_commit
+    code = workspace.git.differing(commit, layout.WEIGHT_CODE, workspace.workdir)
+    hashes = {folder: version.md5 if version else None for folder, version in data.items()}
+    return question.ask(baseline, params.expect, question.changes(baseline, params.train, hashes, code))
+
+
 def _previous(workspace: Workspace) -> Manifest | None:
     try:
         return load_sealed(workspace.workdir / layout.MANIFEST, Manifest, "")
@@ -113,6 +127,14 @@ def _pins(previous: Manifest | None) -> dict[str, str]:
 
 def _warn(manifest: Manifest) -> None:
     code = manifest.code
+    if asked := manifest.question:
+        for change in asked.changes:
+            logger.info(f"against {asked.against}: {change}")
+        if len(asked.changes) > 1:
+            logger.warning(f"{len(asked.changes)} changes against {asked.against}: "
+                           "a difference cannot be told to come from one of them")  # fmt: skip
+        if not asked.changes:
+            logger.warning(f"nothing changes against {asked.against}")
     if code.dirty:
         logger.warning(f"uncommitted code, kept in the experiment's commit: {', '.join(code.changed)}")
     if code.untracked:

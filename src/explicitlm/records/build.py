@@ -7,7 +7,7 @@ from typing import Any
 
 from explicitlm.common import layout
 from explicitlm.datasets.table import DATASETS
-from explicitlm.records import reproduction
+from explicitlm.records import question, reproduction
 from explicitlm.records.manifest import Manifest, Result
 from explicitlm.records.schema import (
     Code,
@@ -109,6 +109,7 @@ def _record(
             changed_during_run=result.changed_during_run if result else [],
         ),
         dependencies=dependencies,
+        outcome=question.answered(manifest.question, metrics) if manifest.question else None,
     )
 
 

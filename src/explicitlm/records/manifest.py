@@ -65,6 +65,21 @@ class DataVersion(Sealed):
     uncommitted: bool
 
 
+class Question(Sealed):
+    """What an experiment is compared with and what its user expects, settled before it trains.
+
+    Attributes:
+        against: the baseline's id. expect: a condition on the differences to it; "" for none.
+        baseline: the baseline's final metrics, as its record held them.
+        changes: what is not as in the baseline, in words.
+    """
+
+    against: str
+    expect: str
+    baseline: dict[str, Any]
+    changes: list[str]
+
+
 class Manifest(Sealed):
     """Everything an experiment is made of, sealed by sync_data before it trains.
 
@@ -76,6 +91,7 @@ class Manifest(Sealed):
         asked_params: those that the command itself set. leftover_params: those that nobody asked for this time: an
             earlier experiment, named here, left them in params.yaml.
         resumed: whether the run continues an interrupted one.
+        question: what it is compared with, if with anything.
     """
 
     schema_version: Literal[1] = 1
@@ -91,6 +107,13 @@ class Manifest(Sealed):
     asked_params: list[str] = []
     leftover_params: dict[str, str] = {}
     resumed: bool = False
+    question: Question | None = None
+
+    @property
+    def asked_question(self) -> dict[str, str]:
+        """The question as the parameters that asked it; empty texts without one."""
+        asked = self.question
+        return {"against": asked.against if asked else "", "expect": asked.expect if asked else ""}
 
 
 class Result(Sealed):

@@ -14,7 +14,7 @@ from explicitlm.common import layout
 from explicitlm.common.errors import UsageError
 from explicitlm.common.files import write_text
 from explicitlm.datasets.table import DATASETS
-from explicitlm.records import build, store, tracking
+from explicitlm.records import build, question, store, tracking
 from explicitlm.records.manifest import Manifest, load_sealed
 from explicitlm.records.schema import Record
 from explicitlm.vcs.git import Git
@@ -64,6 +64,8 @@ def publish_all(workspace: Workspace, experiments: list[str]) -> list[Record]:
         experiment = each.record.experiment.id
         workspace.main_dvc.checkout(layout.weights_pointer(experiment))
         logger.info(f"weights: {layout.weights(experiment)}/")
+        if each.record.outcome:
+            logger.info(f"outcome: {question.words(each.record.outcome)}")
     return [each.record for each in found]
 
 
@@ -84,6 +86,21 @@ def _find(workspace: Workspace, experiment: str) -> _Found:
     record = tracking.updated(main, _record_at(git, commit, experiment))
     versions = record.versions.model_copy(update={"experiment_commit": commit})
     return _Found(record.model_copy(update={"versions": versions}), commit, _pointers(git, commit, experiment))
+
+
+def conclude(workspace: Workspace, experiment: str, words: str) -> None:
+    """Puts a person's words into an experiment's record, and commits that.
+
+    Raises:
+        UsageError: there is no such record, or no words.
+    """
+    if not words.strip():
+        raise UsageError("the conclusion is empty", f'explicitlm conclude {experiment} "what you learnt"')
+    workspace.git.check_committable()
+    record = store.load(workspace.main, experiment).model_copy(update={"conclusion": words.strip()})
+    store.save(workspace.main, record)
+    commit = workspace.git.commit_only(f"chore: 记录结论 {experiment}", layout.record(experiment))
+    logger.info(f"record: {layout.record(experiment)} {f'committed as {commit[:8]}' if commit else 'says so already'}")
 
 
 def _experiment_commit(git: Git, experiment: str) -> str | None:

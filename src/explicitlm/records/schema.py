@@ -133,6 +133,16 @@ class Reproduction(Part):
     full_command: str
 
 
+class Outcome(Part):
+    """The answer to the question that the experiment was started with."""
+
+    against: str
+    expect: str
+    changes: list[str]
+    verdict: Literal["held", "not_held", "open"]
+    differences: dict[str, tuple[float, float, float]]
+
+
 class Record(Part):
     """One experiment, whole."""
 
@@ -153,3 +163,5 @@ class Record(Part):
     timing: Timing | None
     findings: Findings
     dependencies: dict[str, str]
+    outcome: Outcome | None = None
+    conclusion: str | None = None

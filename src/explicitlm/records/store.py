@@ -19,8 +19,13 @@ def ids(root: Path) -> list[str]:
 
 
 def save(root: Path, record: Record) -> Path:
-    """Writes a record atomically, keys in the schema's order."""
+    """Writes a record atomically, keys in the schema's order.
+
+    A person's conclusion, which no stage knows of, outlives a record that is written anew.
+    """
     path = root / layout.record(record.experiment.id)
+    if record.conclusion is None and path.exists():
+        record = record.model_copy(update={"conclusion": load(root, record.experiment.id).conclusion})
     write_json(path, record.model_dump(mode="json"))
     return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -149,6 +150,23 @@ class Git:
         """Files that git neither tracks nor ignores, without the excluded paths."""
         output = self._run("ls-files", "--others", "--exclude-standard", "-z", "--", ".", *_excluding(exclude))
         return [name for name in output.split("\0") if name]
+
+    def differing(self, revision: str, paths: tuple[str, ...], folder: Path) -> list[str] | None:
+        """Files below some paths that are not in a folder as they are at a revision; None where git lacks that.
+
+        The folder may be a copy that lies elsewhere and whose own repository does not know the revision.
+        """
+        listed = self._try("ls-tree", "-r", "-z", revision, "--", *paths)
+        if listed is None:
+            return None
+        held = {}
+        for entry in filter(None, listed.split("\0")):
+            description, _, name = entry.partition("\t")
+            held[name] = description.split(" ")[2]
+        here = {str(file.relative_to(folder)) for path in paths for file in _files(folder / path)}
+        return sorted(
+            name for name in held.keys() | here if name not in here or held.get(name) != _blob(folder / name, held)
+        )
 
     def diff_stat(self, before: str, after: str | None, paths: tuple[str, ...]) -> list[str] | None:
         """What changed between two commits in some paths, a line a file; None where git lacks a commit.
@@ -310,3 +328,19 @@ def revision_error(name: str, revision: str, repository: Git) -> ExplicitLMError
     cut = " (this clone is shallow: older commits are not in it)" if repository.is_shallow() else ""
     hint = "git fetch --unshallow --tags" if cut else f"git fetch --tags, or choose one of: git log --oneline -- {name}"
     return DataError(f"{revision!r} is not a revision that git knows{cut}", hint)
+
+
+def _files(path: Path) -> list[Path]:
+    """A file, or those of a folder, without what Python compiled."""
+    if not path.is_dir():
+        return [path] if path.is_file() else []
+    return [file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+
+
+def _blob(path: Path, held: Mapping[str, str]) -> str:
+    """Git's name for a file's content, by the kind of hash that this repository uses."""
+    content = path.read_bytes()
+    sha1 = all(len(blob) == 40 for blob in held.values())
+    digest = hashlib.sha1(usedforsecurity=False) if sha1 else hashlib.sha256()
+    digest.update(b"blob %d\0" % len(content) + content)
+    return digest.hexdigest()

@@ -1,0 +1,54 @@
+"""The index of a project: each group of seeds with its means, each experiment with its question and what came of it.
+
+It is made when it is asked for and lies in no commit: two people who publish at once have nothing to merge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from explicitlm.comparison import seeds, statistics
+from explicitlm.comparison.table import number, printable
+from explicitlm.records.rows import Row
+
+_MEANS = ("val_loss", "acc_object_prediction", "acc_relation_reasoning", "acc_fact_verification", "memory_hit_rate")
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The index as Markdown, oldest group first; failed and interrupted runs in a section of their own."""
+    lines = ["# Experiments 实验索引", ""]
+    members: dict[object, list[Row]] = {}
+    for row in rows:
+        members.setdefault(seeds.group_key(row) if row.finished else None, []).append(row)
+    unfinished = members.pop(None, [])
+    for group in members.values():
+        lines += [f"## {group[0].id}{_means(group)}", "", *_table(group), ""]
+    if unfinished:
+        lines += ["## without weights 未完成", "", *_table(unfinished), ""]
+    return "\n".join(lines)
+
+
+def _means(group: Sequence[Row]) -> str:
+    by_seed = seeds.groups(group)[0]
+    told = []
+    for metric in _MEANS:
+        if values := by_seed.values(metric):
+            mean, spread = statistics.mean_and_spread(values)
+            told.append(f"{metric} {number(mean)}" + (f" ± {number(spread)}" if len(values) > 1 else ""))
+    return f": {', '.join(told)}, n={len(by_seed.by_seed)}" if told else ""
+
+
+def _table(group: Sequence[Row]) -> list[str]:
+    lines = ["| id | seed | description | question | outcome | conclusion |", "| --- | --- | --- | --- | --- | --- |"]
+    for row in group:
+        head = row.head
+        question = f"{head['expect'] or ''} against {head['against']}".strip() if head["against"] else ""
+        came_out = str(head["outcome"] or head["status"]).replace("_", " ")
+        learnt = head["conclusion"] or head["error"] or ""
+        cells = (f"[{row.id}]({row.id}.json)", head["seed"], head["description"], question, came_out, learnt)
+        lines.append(f"| {' | '.join(_cell(str(cell)) for cell in cells)} |")
+    return lines
+
+
+def _cell(text: str) -> str:
+    return printable(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").strip()
