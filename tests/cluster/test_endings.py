@@ -77,21 +77,30 @@ def test_killed_for_good_keeps_a_record_with_the_logs_end(project) -> None:
 
 
 def test_failed_there_is_a_failed_record_here(project) -> None:
-    (project.root / "data/database/text.jsonl").unlink()
-    (project.root / "data/database/text.jsonl").write_text('{"text": "fine"}\n{"text": broken\n')
-    project.dvc("add", "-q", "data/database")
-    project.commit("broken data", "data/database.dvc")
+    (project.root / "data/knowledge_base/facts.json").unlink()
+    (project.root / "data/knowledge_base/facts.json").write_text('["fine", broken]')
+    project.dvc("add", "-q", "data/knowledge_base")
+    project.commit("broken data", "data/knowledge_base.dvc")
     project.explicitlm("cluster", "pre", "bad")
     done = project.explicitlm("cluster", "train", "bad", check=False)
     assert done.returncode == 5 and "Traceback" not in done.stdout + done.stderr
     assert "sealed: failed" in done.stdout
     project.explicitlm("cluster", "post", "bad")
     record = project.record("bad")
-    assert record["status"] == "failed" and "text.jsonl" in record["failure"]["error"]
+    assert record["status"] == "failed" and "facts.json" in record["failure"]["error"]
     assert project.git("tag") == "" and project.git("status", "--porcelain") == ""
     before = project.git("rev-parse", "HEAD")
     project.explicitlm("cluster", "post", "bad")
     assert project.git("rev-parse", "HEAD") == before
+
+
+def test_a_broken_text_is_told_before_a_node_is_asked_for(project) -> None:
+    (project.root / "data/database/text.jsonl").unlink()
+    (project.root / "data/database/text.jsonl").write_text('{"text": "fine"}\n{"text": broken\n')
+    project.dvc("add", "-q", "data/database")
+    project.commit("broken data", "data/database.dvc")
+    refused = project.explicitlm("cluster", "pre", "bad", check=False)
+    assert refused.returncode == 3 and "text.jsonl, line 2: broken JSON" in refused.stderr
 
 
 def test_training_twice_at_once_is_refused(project) -> None:

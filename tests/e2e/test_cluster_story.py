@@ -61,16 +61,17 @@ def test_two_experiments_away_at_once(hosts, hosts_slurm, login, fresh, tmp_path
     login.explicitlm("cluster", "push", "exp_b", PLACE)
     there = hosts.compute("find exp_a exp_b").stdout
     assert ".git\n" not in there and ".dvc/cache" not in there and "config.local" not in there
-    shared = hosts.compute("stat -c %h exp_b/data/database/text.jsonl").stdout
+    assert "tokens.bin" in there and "text.jsonl" not in there, "the tokens go there, the text stays here"
+    shared = hosts.compute("stat -c %h exp_b/data/benchmarks/items.jsonl").stdout
     assert shared == "2\n", "the second push must link the data that the first one brought"
 
     # A file is tampered with and refused by name; a push mends it.
-    hosts.compute("echo '# changed' >> exp_a/src/explicitlm/lm/config.py; echo {} > exp_a/data/database/more.jsonl")
+    hosts.compute("echo '# changed' >> exp_a/src/explicitlm/lm/config.py; echo {} > exp_a/data/benchmarks/more.jsonl")
     refused = hosts.compute("explicitlm cluster train exp_a", check=False)
     assert refused.returncode == 3
     assert "src/explicitlm/lm/config.py" in refused.stderr
-    assert "data/database/more.jsonl (was not sent)" in refused.stderr
-    hosts.compute("rm exp_a/data/database/more.jsonl")
+    assert "data/benchmarks/more.jsonl (was not sent)" in refused.stderr
+    hosts.compute("rm exp_a/data/benchmarks/more.jsonl")
     login.explicitlm("cluster", "push", "exp_a", PLACE)
 
     # Both train at once: one by hand, one by Slurm, whose node fails in mid-training; Slurm starts it again.

@@ -25,7 +25,8 @@ from explicitlm.common import layout
 from explicitlm.common.clock import now
 from explicitlm.common.errors import DataError
 from explicitlm.common.files import sha256
-from explicitlm.datasets.table import DATASETS
+from explicitlm.datasets.table import DATASETS, TEXT
+from explicitlm.lm.data.prepare import is_noted_text, noted_files
 from explicitlm.records.manifest import Sealed, Status, load_sealed, save_sealed
 from explicitlm.vcs.pipeline_file import PipelineFile
 from explicitlm.vcs.pointer import parse_pointer
@@ -78,16 +79,18 @@ class Returned(Sealed):
 def seal_sent(workspace: Workspace, experiment: str) -> Sent:
     """Seals the code, parameters and data of a prepared tree.
 
-    Data is not read: its hashes are those by which DVC has just laid it out.
+    Data is not read: its hashes are those by which DVC has just laid it out. Of the training text the tokens that
+    sync_data has made are sent, and the note by which a training finds them.
     """
     tree = workspace.workdir
+    prepared = [f"{layout.LOCAL}/{name}" for name in noted_files(tree / layout.TEXT_NOTE)]
     names = [name for name in Worktree(tree).tracked() if not name.startswith(NOT_SENT)]
     made = [tree / name for stage in workspace.pipeline.before("train") for name in workspace.pipeline.outputs(stage)]
-    code = {*names, layout.PIPELINE_LOCK, *(_name(tree, path) for path in _files(made))}
+    code = {*names, layout.PIPELINE_LOCK, *(_name(tree, path) for path in _files(made)), layout.TEXT_NOTE, *prepared}
     files = {name: _seal(tree / name) for name in sorted(code)}
     with workspace.open_store() as data_store:
         for dataset in DATASETS:
-            if not (tree / dataset.pointer).exists():
+            if not (tree / dataset.pointer).exists() or dataset == TEXT:
                 continue
             pointer = parse_pointer((tree / dataset.pointer).read_text(encoding="utf-8"), dataset.pointer)
             entries = data_store.entries(pointer) if pointer.md5.endswith(".dir") else None
@@ -111,9 +114,12 @@ def check_sent(tree: Path, receipt: Sent) -> None:
         DataError: with the names.
     """
     wrong = differences(tree, receipt.files)
-    watched = [tree / "src/explicitlm", *(tree / dataset.path for dataset in DATASETS)]
+    watched = [tree / "src/explicitlm", *(tree / dataset.path for dataset in DATASETS if dataset != TEXT)]
     extra = [*_files(watched), *tree.glob("*.py")]
     wrong += [f"{name} (was not sent)" for name in _unknown(tree, extra, receipt.files)]
+    text = tree / TEXT.path  # there only where login and compute node share the tree
+    if text.exists() and not is_noted_text(text, tree / layout.TEXT_NOTE):
+        wrong.append(f"{TEXT.path} (was not sent)")
     if wrong:
         raise DataError(f"this is not {receipt.experiment} as it was sent: {_named(wrong)}",
                         f"explicitlm cluster push {receipt.experiment} HOST:DIR again, on the login node; "

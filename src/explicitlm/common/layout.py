@@ -32,6 +32,7 @@ RECORDS = "experiments/records"
 LOCAL = ".explicitlm"
 RUNS = f"{LOCAL}/runs"
 CLUSTER = f"{LOCAL}/cluster"
+TEXT_NOTE = f"{LOCAL}/text.json"  # in a tree: what was prepared of the training text (lm/data/prepare.py)
 ROWS = f"{LOCAL}/rows.json"  # what was read of the records, to be read faster
 SENT = f"{LOCAL}/sent.json"  # in a cluster tree: the receipt of what left the login node
 RETURNED = f"{LOCAL}/returned.json"  # and of what the training left

@@ -39,3 +39,4 @@ DATASETS = (
     Dataset("database_init", "knowledge_base", "database_init_commit", required=False),
     Dataset("cache", "cache", "cache_commit", required=False),
 )
+TEXT = DATASETS[0]  # of which tokens are made

@@ -1,7 +1,8 @@
 """Stage 1, `python -m explicitlm.pipeline.sync_data`: settle what the experiment is made of, and seal it.
 
 Checks the environment, settles the id, resolves each dataset's revision, switches the data to it in place, and writes
-the manifest (times and names: nothing depends on it) and data.json (content hashes: train depends on it).
+the manifest (times and names: nothing depends on it) and data.json (content hashes: train depends on it). Then the text
+is tokenised, unless it was before: a GPU that has been asked for need not wait for it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from explicitlm.datasets.switch import bring, check_untouched
 from explicitlm.pipeline import identity, param_changes
 from explicitlm.pipeline.command import training_command
 from explicitlm.pipeline.params import Params, read_params
+from explicitlm.pipeline.tokens import prepare_tokens
 from explicitlm.records import question
 from explicitlm.records.manifest import DataVersion, Manifest, Question, load_sealed, save_sealed
 from explicitlm.vcs.workspace import Workspace
@@ -66,6 +68,7 @@ def main() -> int:
         workspace.workdir / layout.DATA_VERSIONS,
         {item.dataset.folder: item.target.md5 for item in plans if item.target},
     )
+    prepare_tokens(workspace, params.train, plans)
     return 0
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from explicitlm.common.errors import DataError
 from explicitlm.lm.data.batches import BatchPlan, Windows
-from explicitlm.lm.data.hashing import permutation
+from explicitlm.lm.data.hashing import permutation, shuffled
 
 plans = st.builds(
     BatchPlan,
@@ -83,9 +83,35 @@ def test_epochs_and_seeds_are_shuffled_differently() -> None:
     assert len(orders) == 25
 
 
+@given(st.integers(0, 3000), st.integers(0, 2**31), st.integers(0, 5))
+def test_a_shuffle_holds_every_number_once_and_can_be_asked_for_any_place(length: int, seed: int, epoch: int) -> None:
+    whole = permutation(length, seed, epoch)
+    assert sorted(whole.tolist()) == list(range(length))
+    places = np.arange(length)[::7]
+    assert np.array_equal(shuffled(places, length, seed, epoch), whole[places])
+
+
+def test_shuffles_are_even() -> None:
+    """Every order of four is as frequent as the others, and tenths of a thousand go to all tenths (chi-squared)."""
+    orders = Counter(tuple(permutation(4, seed).tolist()) for seed in range(4800))
+    assert (
+        len(orders) == 24 and sum((count - 200) ** 2 / 200 for count in orders.values()) < 50
+    )  # 23 degrees, p < 0.001
+    seen = np.zeros((10, 10))
+    for seed in range(200):
+        np.add.at(seen, (np.arange(1000) // 100, permutation(1000, seed) // 100), 1)
+    assert ((seen - 2000) ** 2 / 2000).sum() < 127  # 81 degrees, p < 0.001
+
+
+def test_a_batch_of_a_huge_corpus_needs_no_list_of_it() -> None:
+    plan = BatchPlan(10**12, 3, 48, 8, 16, 7)
+    ids = plan.ids(plan.steps // 2, 3, 5)
+    assert len(ids) == 48 and ids.min() >= 0 and ids.max() < 10**12
+
+
 def test_the_shuffle_is_pinned() -> None:
     """A change here changes every run that was ever recorded."""
-    assert permutation(10, 1337, 0).tolist() == [0, 9, 7, 8, 5, 6, 3, 1, 2, 4]
+    assert permutation(10, 1337, 0).tolist() == [6, 2, 8, 3, 1, 0, 7, 9, 4, 5]
 
 
 def test_epoch_ends_are_steps() -> None:

@@ -5,18 +5,19 @@ An epoch is one shuffle of all sequences, the run is the epochs end to end. Step
 `batch_size * world_size * accumulation_steps` of them as `accumulation_steps` micro-batches, each split
 evenly over the processes. The last step of a run takes what is left, so every sequence is seen exactly
 `epochs` times (short of fewer than `world_size` at the very end, which cannot be shared out).
-Nothing depends on how the run got there: no loader, no worker, no state but (step, micro-batch).
+Nothing depends on how the run got there: no loader, no worker, no state but (step, micro-batch); and no list of
+all sequences exists, so a run over 100 GB of text starts as fast and takes as little memory as a small one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explicitlm.common.errors import DataError
-from explicitlm.lm.data.hashing import permutation, splitmix64
+from explicitlm.lm.data.hashing import shuffled, splitmix64
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,6 @@ class BatchPlan:
     world_size: int
     accumulation_steps: int
     seed: int
-    _orders: dict[int, NDArray[np.int64]] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.total == 0:
@@ -143,13 +143,6 @@ class BatchPlan:
         while start < stop:
             epoch, place = divmod(start, self.sequences)
             count = min(stop - start, self.sequences - place)
-            pieces.append(self._order(epoch)[place : place + count])
+            pieces.append(shuffled(np.arange(place, place + count), self.sequences, self.seed, epoch))
             start += count
         return np.concatenate(pieces)
-
-    def _order(self, epoch: int) -> NDArray[np.int64]:
-        if epoch not in self._orders:
-            for old in [known for known in self._orders if known < epoch - 1]:
-                del self._orders[old]
-            self._orders[epoch] = permutation(self.sequences, self.seed, epoch)
-        return self._orders[epoch]
