@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from processes import wait_for
 
@@ -36,56 +38,79 @@ def version_hashes(box, revision: str, folder: str) -> dict[str, str]:
     return {entry["relpath"]: entry["md5"] for entry in listed}
 
 
-def test_two_queue_workers_on_two_versions(project) -> None:
-    old, new = project.git("rev-parse", "HEAD~1"), project.git("rev-parse", "HEAD")
+def trainings(project) -> list[psutil.Process]:
+    """The processes of this project that train, without launchers."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            words = process.cmdline()
+            launches = any(word.endswith("/accelerate") for word in words)
+            if any(word.endswith("1_pretrain.py") for word in words) and not launches:
+                found += [process] if process.environ().get("HOME") == project.env["HOME"] else []
+    return found
+
+
+def hold_the_first_for_the_second(project) -> None:
+    """Two trainings that can run at once do, however far apart a busy machine starts them."""
+    wait_for(lambda: trainings(project))
+    (first, *_) = trainings(project)
+    first.suspend()
+    try:
+        wait_for(lambda: len(trainings(project)) == 2)
+    finally:
+        first.resume()
+
+
+def without_cache(project, rclone) -> tuple[str, str]:
+    """Leaves both versions on the remote alone; DVC makes an isolated tree from the cache and omits what is not there.
+
+    Returns:
+        the commits of the older and the newer version.
+    """
+    rclone.use(project)
+    project.dvc("push", "-q", "--all-commits")
+    shutil.rmtree(project.root / ".dvc/cache")
+    return project.git("rev-parse", "HEAD~1"), project.git("rev-parse", "HEAD")
+
+
+def check_data(project, record: dict, revisions: dict[str, str]) -> None:
+    """A finished experiment used exactly these versions, and says so wherever it names them."""
+    assert record["status"] == "finished"
+    for folder, revision in revisions.items():
+        md5 = pointer_md5(project, revision, folder)
+        assert record["data"][folder]["md5"] == md5
+        assert record["dependencies"].get(f"data/{folder}", md5) == md5
+    assert project.git("status", "--porcelain", "data") == ""
+
+
+def test_two_queue_workers_on_two_versions_that_the_cache_lacks(project, rclone) -> None:
+    old, new = without_cache(project, rclone)
     project.dvc("exp", "run", "--queue", "-n", "on_old", "-S", f'data.dataset="{old}"')
     project.dvc("exp", "run", "--queue", "-n", "on_new")
     project.dvc("queue", "start", "-j", "2")
     try:
+        hold_the_first_for_the_second(project)
         wait_for(lambda: project.git("for-each-ref", "refs/exps").count("/on_") == 2)
     finally:
         project.dvc("queue", "stop", "--kill")
     records = {name: experiment_record(project, name) for name in ("on_old", "on_new")}
     for name, revision in (("on_old", old), ("on_new", new)):
         record = records[name]
-        assert record["experiment"]["id"] == name and record["status"] == "finished"
-        assert record["results"]["weights_from"] == name
-        assert record["data"]["database"]["md5"] == pointer_md5(project, revision, "database")
-        assert record["data"]["benchmarks"]["md5"] == pointer_md5(project, new, "benchmarks")
+        assert record["experiment"]["id"] == name and record["results"]["weights_from"] == name
+        check_data(project, record, {"database": revision, "benchmarks": new, "knowledge_base": new})
         assert record["versions"]["data"]["dataset_commit"] == revision
         assert record["dependencies"]["data/database"] == record["data"]["database"]["md5"]
     times = [records[name]["timing"] for name in records]
     assert max(time["started_at"] for time in times) <= min(time["finished_at"] for time in times), "not at once"
     assert records["on_old"]["versions"]["checkpoint_hash"] != records["on_new"]["versions"]["checkpoint_hash"]
-    assert project.git("status", "--porcelain", "data") == ""
 
 
-@pytest.mark.parametrize("way", ["temp", "queue"])
-def test_isolated_runs_fetch_what_the_cache_lacks(project, rclone, way: str) -> None:
-    """DVC lays an isolated tree out from the cache and leaves out what is not there."""
-    rclone.use(project)
-    project.dvc("push", "-q", "--all-commits")
-    shutil.rmtree(project.root / ".dvc/cache")
-    old, new = project.git("rev-parse", "HEAD~1"), project.git("rev-parse", "HEAD")
-    runs = {"on_old": (old, ["-S", f'data.dataset="{old}"']), "on_new": (new, [])}
-    for name, (_, words) in runs.items():
-        project.dvc("exp", "run", f"--{way}", "-n", name, *words)
-    if way == "queue":
-        project.dvc("queue", "start", "-j", "2")
-        try:
-            wait_for(lambda: project.git("for-each-ref", "refs/exps").count("/on_") == 2)
-        finally:
-            project.dvc("queue", "stop", "--kill")
-    for name, (revision, _) in runs.items():
-        record = experiment_record(project, name)
-        assert record["status"] == "finished" and record["results"]["weights_from"] == name
-        for folder, there in (("database", revision), ("benchmarks", new), ("knowledge_base", new)):
-            assert record["data"][folder]["md5"] == pointer_md5(project, there, folder)
-            assert (
-                record["dependencies"].get(f"data/{folder}", record["data"][folder]["md5"])
-                == record["data"][folder]["md5"]
-            )
-    assert project.git("status", "--porcelain", "data") == ""
+def test_an_isolated_run_fetches_what_the_cache_lacks(project, rclone) -> None:
+    old, new = without_cache(project, rclone)
+    project.dvc("exp", "run", "--temp", "-n", "on_old", "-S", f'data.dataset="{old}"')
+    record = experiment_record(project, "on_old")
+    assert record["results"]["weights_from"] == "on_old"
+    check_data(project, record, {"database": old, "benchmarks": new, "knowledge_base": new})
 
 
 @pytest.mark.parametrize("kind", ["subdirectory", "submodule"])
