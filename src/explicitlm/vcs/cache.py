@@ -46,6 +46,21 @@ class Cache:
         folders = _names(self._cache / "files/md5")
         return {head + tail for head in folders for tail in _names(self._cache / "files/md5" / head)}
 
+    def lengths(self, hashes: Iterable[str]) -> dict[str, int]:
+        """Bytes of those of the objects that the cache has."""
+        paths = {md5: self._object(md5) for md5 in hashes}
+        return {md5: path.stat().st_size for md5, path in paths.items() if path.is_file()}
+
+    def is_link(self, file: Path, md5: str) -> bool:
+        """Whether a file is one with an object, by a hard or symbolic link."""
+        held = self._object(md5)
+        return file.exists() and held.exists() and file.samefile(held)
+
+    def remove(self, hashes: Iterable[str]) -> None:
+        """Removes objects; whoever calls this knows that they can be had again."""
+        for md5 in hashes:
+            self._object(md5).unlink(missing_ok=True)
+
     def entries(self, pointer: Pointer) -> dict[str, str] | None:
         """Hashes of a folder's files by their path in it; None for a single file, or files with further properties."""
         if not pointer.md5.endswith(".dir"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -122,7 +123,7 @@ class DataStore(Cache):
             ask(self.remote)
         if failure and NO_SPACE.search(failure.cause):
             return _in_words(failure, f"the cache {self._cache}")
-        there = sorted(self._on_remote(lost))
+        there = sorted(self.on_remote(lost))
         name = f"{path} ({pointer.md5[:8]})"
         if not there:
             return DataError(
@@ -166,10 +167,26 @@ class DataStore(Cache):
 
     def _lost(self, pointers: Mapping[str, Pointer]) -> list[str]:
         needed = {md5 for pointer in pointers.values() for md5 in (pointer.md5, *self.parts(pointer))}
-        return sorted(needed - self._on_remote(needed))
+        return sorted(needed - self.on_remote(needed))
 
-    def _on_remote(self, hashes: Iterable[str]) -> set[str]:
+    def on_remote(self, hashes: Iterable[str]) -> set[str]:
+        """Which of these objects the remote has, by their names."""
         return set(self._store().oids_exist(sorted(hashes), jobs=16))
+
+    def held_by_remote(self, lengths: Mapping[str, int]) -> set[str]:
+        """Which of these objects the remote has in their full length; it is asked for each of them."""
+        store = self._store()
+        found = self.on_remote(lengths)
+        with ThreadPoolExecutor(16) as pool:
+            sizes = pool.map(lambda md5: store.fs.size(store.oid_to_path(md5)), sorted(found))
+            return {md5 for md5, size in zip(sorted(found), sizes, strict=True) if size == lengths[md5]}
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the cache is not this project's own, or is the remote itself."""
+        own = self._cache.resolve().is_relative_to(self._folder.resolve().parents[1])
+        folder = self.remote.folder
+        return not own or (folder is not None and folder.resolve() == self._cache.resolve())
 
     def _forget(self, lists: list[str]) -> None:
         store = self._store()
