@@ -1,4 +1,4 @@
-"""The verb that writes a report."""
+"""Verbs that write experiments down for others: a report of many, an export of one."""
 
 from __future__ import annotations
 
@@ -46,3 +46,21 @@ def report_command(
     written = page.write(workspace, chosen, found.rows, found.problems, output, pictures)
     more = f" and {len(written) - 1} pictures" if len(written) > 1 else ""
     show(f"{output}: {len(chosen)} experiments{more}")
+
+
+@app.command("export", no_args_is_help=True)
+def export_command(
+    experiment: Annotated[str, typer.Argument(metavar="ID", help="A finished experiment whose weights lie here.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
+) -> None:
+    """Write one experiment as a folder for a hub or an archive: weights, model card, RO-Crate, record, checksums.
+
+    Example:
+
+      explicitlm export exp_003 to_publish/exp_003
+    """
+    from explicitlm.export.folder import export
+    from explicitlm.vcs.workspace import Workspace
+
+    logs.set_up()
+    export(Workspace.find(), experiment, folder)

@@ -1,0 +1,1 @@
+"""`explicitlm export`: a finished experiment as a folder that a hub, an archive or a reviewer takes."""
