@@ -179,6 +179,11 @@ def _data(workspace: Workspace) -> Iterator[Check]:
                 "ok",
                 f"version {pointer.md5[:8]}, {listing.nfiles} files, {listing.size / 1e6:.1f} MB",
             )
+        if listing is not None and listing.skipped:
+            first = listing.skipped[0]
+            yield Check(dataset.path, "warn", f"in no version: {', '.join(listing.skipped)}",
+                        f"to have it in one: cp -rL {dataset.path}/{first.rstrip('/')} {dataset.path}/NAME, then "
+                        f"dvc add {dataset.path}")  # fmt: skip
 
 
 def _disk(workspace: Workspace) -> Iterator[Check]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from explicitlm.datasets.scan import Listing, fits, scan
-from explicitlm.vcs.pointer import Pointer
+from explicitlm.vcs.pointer import Pointer, parse_pointer
 
 
 def filled(folder: Path) -> Path:
@@ -41,3 +43,29 @@ def digest(folder: Path) -> str:
     listing = scan(folder)
     assert isinstance(listing, Listing)
     return listing.digest
+
+
+def test_it_counts_as_dvc_counts(project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Links to folders and ignored files are in no version; they are named, and stand in nobody's way."""
+    for key, value in project.env.items():
+        monkeypatch.setenv(key, value)
+    folder = project.root / "data/database"
+    elsewhere = project.root.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "more.jsonl").write_text('{"text": "x"}\n')
+    (folder / "part").symlink_to(elsewhere)
+    (folder / "one.jsonl").symlink_to(elsewhere / "more.jsonl")
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__/x.pyc").write_text("x")
+    with (project.root / ".dvcignore").open("a") as file:
+        file.write("*.tmp\n")
+    (folder / "half.tmp").write_text("x")
+    project.dvc("add", "-q", "data/database")
+    pointer = parse_pointer((project.root / "data/database.dvc").read_text(), "database")
+    listing = scan(folder)
+    assert listing is not None and fits(listing, pointer)
+    assert listing.skipped == ("__pycache__/", "half.tmp", "part/")
+    with (project.root / ".dvcignore").open("a") as file:
+        file.write("!half.tmp\n")
+    again = scan(folder)
+    assert again is not None and again.skipped == ("__pycache__/", "part/")

@@ -10,8 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from pathspec import GitIgnoreSpec
 
 from explicitlm.common.files import write_json
 from explicitlm.vcs.pointer import Pointer
@@ -20,31 +24,63 @@ from explicitlm.vcs.workspace import Workspace
 
 @dataclass(frozen=True)
 class Listing:
-    """Number of files, their bytes, and a digest over names, sizes, modification times and inodes."""
+    """Number of files, their bytes, and a digest over names, sizes, modification times and inodes.
+
+    Attributes:
+        skipped: what lies there and is in no version.
+    """
 
     nfiles: int
     size: int
     digest: str
+    skipped: tuple[str, ...] = ()
 
 
 def scan(folder: Path) -> Listing | None:
-    """Lists a folder (or single file); None when it is not there. Links count as what they point to."""
+    """Lists a folder (or single file) as DVC counts it; None when it is not there.
+
+    A link to a file counts as the file. Links to folders, and what .dvcignore names, are in no version.
+    """
     if not folder.exists():
         return None
-    rows = []
+    root, ignored = _ignored(folder)
+    rows: list[str] = []
+    skipped: list[str] = []
     size = 0
-    stack = [folder]
+    stack = [str(folder)]
     while stack:
         with os.scandir(stack.pop()) as entries:
             for entry in entries:
-                if entry.is_dir():
-                    stack.append(Path(entry.path))
+                is_dir = entry.is_dir()
+                name = entry.path[len(root) + 1 :] + ("/" if is_dir else "")
+                if (is_dir and entry.is_symlink()) or ignored(name):
+                    skipped.append(entry.path[len(str(folder)) + 1 :] + ("/" if is_dir else ""))
+                    continue
+                if is_dir:
+                    stack.append(entry.path)
                     continue
                 stat = entry.stat()
                 size += stat.st_size
                 rows.append(f"{entry.path}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ino}")
     digest = hashlib.sha256("\n".join(sorted(rows)).encode("utf-8", "surrogateescape")).hexdigest()
-    return Listing(len(rows), size, digest)
+    return Listing(len(rows), size, digest, tuple(sorted(skipped)))
+
+
+def _ignored(folder: Path) -> tuple[str, Callable[[str], object]]:
+    """The project that a folder belongs to, and what tells whether its .dvcignore names a path (a folder ends in /)."""
+    root = next((parent for parent in folder.absolute().parents if (parent / ".dvcignore").is_file()), None)
+    if root is None:
+        return str(folder.parent), lambda _: False
+    spec = GitIgnoreSpec.from_lines((root / ".dvcignore").read_text(encoding="utf-8").splitlines())
+    regexes = [pattern.regex.pattern for pattern in spec.patterns if pattern.regex is not None and pattern.include]
+    if len(regexes) != sum(pattern.include is not None for pattern in spec.patterns):
+        return str(root), spec.match_file  # exceptions (!pattern) need their order; slower
+    return str(root), re.compile("|".join(f"(?:{_unnamed(regex)})" for regex in regexes) or r"(?!)").match
+
+
+def _unnamed(regex: str) -> str:
+    """The expression without its group names, of which each may stand once only."""
+    return re.sub(r"\(\?P<\w+>", "(", regex)
 
 
 def fits(listing: Listing, pointer: Pointer) -> bool:

@@ -39,6 +39,9 @@ def _is_whole(workspace: Workspace, item: DatasetPlan, stamps: Stamps) -> bool:
     path, pointer = item.dataset.path, item.current
     folder = workspace.workdir / path
     listing = scan(folder)
+    if listing is not None and listing.skipped:
+        logger.warning(f"{path}: in no version, since DVC skips links to folders and what .dvcignore names: "
+                       f"{', '.join(listing.skipped[:5])}{' ...' if len(listing.skipped) > 5 else ''}")  # fmt: skip
     if pointer is None:
         if listing is not None and listing.nfiles:
             raise DataError(f"{path} has no version ({item.dataset.pointer} is missing)",
