@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from explicitlm.cli import archive, cluster, compare, data, experiments, migrate, report
+from explicitlm.cli import archive, cluster, compare, data, experiments, knowledge, migrate, report
 from explicitlm.common.errors import run_reporting
 
 app = typer.Typer(
@@ -22,7 +22,9 @@ app = typer.Typer(
 )
 for group in (experiments, compare, report, data, archive, migrate):
     app.add_typer(group.app)
+app.add_typer(knowledge.speaking)
 app.add_typer(cluster.app, name="cluster")
+app.add_typer(knowledge.app, name="knowledge")
 
 
 def _show_version(wanted: bool) -> None:

@@ -143,6 +143,14 @@ class Outcome(Part):
     differences: dict[str, tuple[float, float, float]]
 
 
+class Lineage(Part):
+    """What a model without a training of its own was made from: the parent with other knowledge."""
+
+    parent: str
+    change: str
+    author: str
+
+
 class Record(Part):
     """One experiment, whole."""
 
@@ -165,3 +173,4 @@ class Record(Part):
     dependencies: dict[str, str]
     outcome: Outcome | None = None
     conclusion: str | None = None
+    lineage: Lineage | None = None

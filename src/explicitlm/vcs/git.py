@@ -113,6 +113,14 @@ class Git:
         """The commit that gave `path` the content it has at `revision`; None if it has none there."""
         return self._try("log", "-1", "--format=%H", revision, "--", path) or None
 
+    def author(self) -> str:
+        """Who makes commits here: name and address."""
+        return self._run("var", "GIT_AUTHOR_IDENT").rsplit(" ", 2)[0]
+
+    def author_of(self, commit: str) -> str | None:
+        """Who made a commit: name and address; None where there is no such commit here."""
+        return self._try("log", "-1", "--format=%an <%ae>", commit) or None
+
     def history(self, path: str) -> list[tuple[str, str, str]]:
         """Commits of any branch, remote branch or tag that changed `path`, newest first: (hash, ISO date, subject)."""
         output = self._run("log", "HEAD", "--branches", "--remotes", "--tags", "--topo-order", "--full-history",

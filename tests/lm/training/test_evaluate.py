@@ -80,9 +80,9 @@ def test_a_stop_gives_it_up(trained: Any) -> None:
 def test_batches_hold_every_row_within_the_budget(trained: Any) -> None:
     loaded, run_data = trained
     evaluator = Evaluator(run_data, loaded.config.max_seq_len, Group(), lambda: False)
-    rows = [row for batch in evaluator._row_batches for row in batch]
+    rows = [row for batch in evaluator.row_batches for row in batch]
     assert len(rows) == sum(len(item.choices) for item in run_data.items)
-    for batch in evaluator._row_batches:
+    for batch in evaluator.row_batches:
         assert len(batch) * max(len(row.ids) for row in batch) <= evaluate._TOKENS_AT_ONCE
         assert all(0 < row.start < len(row.ids) <= loaded.config.max_seq_len for row in batch)
 

@@ -1,0 +1,98 @@
+"""Changing what a finished model knows: rows are written, the addresses made anew, nothing is trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from explicitlm.common.errors import UsageError
+from explicitlm.lm.data.knowledge import Fact
+from explicitlm.lm.data.token_text import object_span, token_bytes
+from explicitlm.lm.memory.bank import MemoryBank
+from explicitlm.lm.training.checkpoint import Checkpoint
+
+
+def bank_of(checkpoint: Checkpoint) -> MemoryBank:
+    """The memory bank of a checkpoint.
+
+    Raises:
+        UsageError: it is a dense model.
+    """
+    if checkpoint.model.bank is None:
+        raise UsageError(
+            "this model is the dense baseline: it has no memory bank", "take an experiment without disable_memory"
+        )
+    return checkpoint.model.bank
+
+
+def add_fact(checkpoint: Checkpoint, fact: Fact) -> int:
+    """Writes a fact into a row that holds none and returns the row.
+
+    Raises:
+        UsageError: every row holds a fact, or the sentence does not fit into one.
+    """
+    free = (~bank_of(checkpoint).fact_N).nonzero()
+    if not len(free):
+        raise UsageError("every row of the bank holds a fact", "remove one first, or train with a larger knowledge_num")
+    row = int(free[0])
+    _write(checkpoint, row, fact)
+    return row
+
+
+def edit_fact(checkpoint: Checkpoint, row: int, said: str) -> Fact:
+    """Puts another object into a fact's sentence and row; returns the fact as it now is.
+
+    Raises:
+        UsageError: the row holds no fact with a known object, or the new sentence does not fit.
+    """
+    fact = fact_at(checkpoint, row)
+    if not fact.object or fact.object not in fact.sentence:
+        raise UsageError(
+            f"row {row} does not say which of its words are the object: {fact.sentence!r}",
+            "remove the row and add the new sentence",
+        )
+    before, _, after = fact.sentence.rpartition(fact.object)
+    changed = replace(fact, sentence=f"{before}{said}{after}", object=said, uuid=None)
+    _write(checkpoint, row, changed)
+    return changed
+
+
+def remove_fact(checkpoint: Checkpoint, row: int) -> Fact:
+    """Empties a fact's row: it is padding only, is found by nothing and gives nothing. Returns the fact."""
+    fact, bank = fact_at(checkpoint, row), bank_of(checkpoint)
+    bank.entries_NL[row] = torch.tensor(bank.pad_id, dtype=torch.int16)
+    bank.object_N2[row], bank.fact_N[row] = 0, False
+    del checkpoint.facts[row]
+    checkpoint.model.refresh_index()
+    return fact
+
+
+def fact_at(checkpoint: Checkpoint, row: int) -> Fact:
+    """The fact of a row.
+
+    Raises:
+        UsageError: the row holds none.
+    """
+    if row not in checkpoint.facts:
+        raise UsageError(f"row {row} holds no fact", "explicitlm knowledge search ID WORDS names the rows of facts")
+    return checkpoint.facts[row]
+
+
+def _write(checkpoint: Checkpoint, row: int, fact: Fact) -> None:
+    bank, tokenizer = bank_of(checkpoint), checkpoint.tokenizer
+    tokens = tokenizer.encode(fact.sentence)
+    if not tokens or len(tokens) > bank.length:
+        raise UsageError(
+            f"{fact.sentence!r} has {len(tokens)} tokens, a row holds 1 to {bank.length}", "say it in fewer words"
+        )
+    if fact.object and fact.object not in fact.sentence:
+        raise UsageError(
+            f"{fact.sentence!r} does not say the object {fact.object!r}", "name the words as they stand in it"
+        )
+    span = object_span(tokens, fact.object, token_bytes(tokenizer))
+    padded = tokens + [bank.pad_id] * (bank.length - len(tokens))
+    bank.write(torch.tensor([row]), torch.tensor([padded]))
+    bank.hold_facts(torch.tensor([row]), torch.tensor([span]))
+    checkpoint.facts[row] = fact
+    checkpoint.model.refresh_index()
