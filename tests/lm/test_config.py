@@ -22,7 +22,7 @@ def stage(name: str) -> dict:
 def test_params_yaml_holds_every_hyperparameter_and_is_valid() -> None:
     content = load_yaml((ROOT / "params.yaml").read_text(encoding="utf-8"), "params.yaml")
     parse_params(content, "params.yaml")
-    assert set(content) == set(TrainConfig.model_fields) | {"data", "description"}
+    assert set(content) == set(TrainConfig.model_fields) | {"data", "description", "against", "expect"}
 
 
 def test_train_depends_on_every_hyperparameter() -> None:
