@@ -59,3 +59,41 @@ def test_data_that_is_nowhere_is_named(project, monkeypatch) -> None:
     assert "data/database" in caught.value.cause
     assert "neither in the cache nor on remote local" in caught.value.cause
     assert "dvc push data/database" in caught.value.hint
+
+
+@pytest.mark.slow
+def test_an_import_from_a_repository_beside_is_never_called_damaged(project, tmp_path: Path, monkeypatch) -> None:
+    """Its source is a relative path, which means something in the clone only; published, our own remote has it."""
+    for key, value in project.env.items():
+        monkeypatch.setenv(key, value)
+    upstream = type(project)(tmp_path / "upstream", project.env)
+    (upstream.root / "corpus").mkdir(parents=True)
+    (upstream.root / "corpus/text.jsonl").write_text('{"text": "imported"}\n' * 20)
+    upstream.git("init", "-q")
+    upstream.dvc("init", "-q")
+    upstream.dvc("add", "-q", "corpus")
+    upstream.git("add", "-A")
+    upstream.git("commit", "-qm", "corpus")
+    shutil.rmtree(project.root / "data/database")
+    (project.root / "data/database.dvc").unlink()
+    project.dvc("import", "-q", "../upstream", "corpus", "-o", "data/database")
+    project.commit("import", "data/database.dvc")
+
+    clone = project.clone("clone")
+    path = clone.root / "data/database.dvc"
+    pointer = parse_pointer(path.read_text(), "data/database.dvc")
+    assert pointer.imported
+    with open_store(clone.root) as data_store, pytest.raises(DataError) as caught:
+        data_store.fetch({"data/database": pointer})
+    assert "neither in the cache nor on remote" in caught.value.cause and "damaged" not in caught.value.cause
+    clone.shell(caught.value.hint.split(" (")[0])
+    assert (clone.root / "data/database/text.jsonl").is_file()
+
+    with open_store(project.root) as data_store:
+        data_store.push({"data/database": pointer})
+    upstream.root.rename(tmp_path / "gone")
+    shutil.rmtree(clone.root / ".dvc/cache")
+    with open_store(clone.root) as data_store:
+        data_store.fetch({"data/database": pointer})
+        assert data_store.missing(pointer) == []
+    assert path.read_text() == (project.root / "data/database.dvc").read_text(), "the user's own file stays"

@@ -7,6 +7,7 @@ a stage too, and its cost does not grow with the number of experiments.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,7 +28,6 @@ from explicitlm.vcs.remote import Remote, default_remote
 from explicitlm.vcs.s3 import ask, probe, watching
 
 NO_SPACE = re.compile("no space left|storagefull|insufficientcapacity|quotaexceeded|disk quota", re.IGNORECASE)
-DAMAGED_LIST = re.compile(r"object \w+\.dir is corrupted")  # DVC stumbles over it; a damaged file it leaves out
 GO_ON = "the same command again goes on where this one stopped"
 
 
@@ -126,23 +126,38 @@ class DataStore(Cache):
         there = sorted(self.on_remote(lost))
         name = f"{path} ({pointer.md5[:8]})"
         if not there:
+            added = f"where the data was added: dvc push {path}; here: dvc remote list, explicitlm doctor"
+            imported = f"dvc pull {path}.dvc (it was imported: DVC fetches it from where it comes from)"
             return DataError(
                 f"{name}: {len(lost)} object(s) neither in the cache nor on remote {self.remote.place}: "
                 "pushed by nobody?",
-                f"where the data was added: dvc push {path}; here: dvc remote list, explicitlm doctor",
+                imported if pointer.imported else added,
             )
-        if failure and not DAMAGED_LIST.search(failure.cause):
+        damaged = [md5 for md5 in there if self._is_damaged(md5)]
+        if not damaged:
+            reason = without_secrets(failure.cause) if failure else "DVC gave no reason"
             return StorageError(
-                f"{name}: {len(there)} object(s) did not arrive from remote {self.remote.place}: {failure.cause}",
-                GO_ON,
+                f"{name}: {len(there)} object(s) did not arrive from remote {self.remote.place}: {reason}", GO_ON
             )
-        first = f"{without_secrets(self.remote.url)}/files/md5/{there[0][:2]}/{there[0][2:]}"
-        files = ", ".join(self._files(pointer, there)[:3])
+        first = f"{without_secrets(self.remote.url)}/files/md5/{damaged[0][:2]}/{damaged[0][2:]}"
+        files = ", ".join(self._files(pointer, damaged)[:3])
         return DataError(
-            f"{name}: {len(there)} object(s) on remote {self.remote.place} are damaged, their bytes have another hash "
-            f"({files}); they were not used. The first is {first}",
+            f"{name}: {len(damaged)} object(s) on remote {self.remote.place} are damaged, their bytes have another "
+            f"hash ({files}); they were not used. The first is {first}",
             f"remove the damaged objects on the store, then where the data was added: dvc push {path}",
         )
+
+    def _is_damaged(self, md5: str) -> bool:
+        """Whether the remote's object, read and hashed now, is not what its name says."""
+        store = self._store()
+        digest = hashlib.md5(usedforsecurity=False)
+        try:
+            with store.fs.open(store.oid_to_path(md5), "rb") as file:
+                while piece := file.read(1 << 20):
+                    digest.update(piece)
+        except Exception:  # each kind of remote has its own errors; unread is not damaged
+            return False
+        return digest.hexdigest() != md5.removesuffix(".dir")
 
     def add(self, source: Path) -> Pointer:
         """Takes a folder into the cache, by links where the file system has them.
