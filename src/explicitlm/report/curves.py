@@ -31,13 +31,13 @@ def read(workspace: Workspace, rows: Sequence[Row]) -> dict[str, dict[str, Point
     return found
 
 
-def parse(text: str, key: str) -> Points:
-    """The points of one column; rows that are not numbers, as an edited file may hold, are left out."""
+def parse(text: str, key: str, most: int | None = MOST_POINTS) -> Points:
+    """At most so many points of one column; rows that are not numbers, as an edited file may hold, are left out."""
     points = []
     for line in csv.DictReader(io.StringIO(text)):
         try:
             points.append((float(line["step"]), float(line[key])))
         except (KeyError, TypeError, ValueError):
             continue
-    every = max(1, -(-len(points) // MOST_POINTS))
+    every = max(1, -(-len(points) // most)) if most else 1
     return [*points[::every], *(points[-1:] if (len(points) - 1) % every else [])] if points else []

@@ -1,0 +1,1 @@
+"""Runs under way, wherever they train: what they are doing, and word when one ends or falls silent."""
