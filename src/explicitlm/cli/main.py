@@ -9,11 +9,7 @@ from typing import Annotated
 
 import typer
 
-<<<<<<< HEAD
-from explicitlm.cli import archive, cluster, compare, data, experiments, knowledge, migrate, report
-=======
-from explicitlm.cli import archive, cluster, compare, data, experiments, migrate, report, watch
->>>>>>> 2b2c418 (feat: explicitlm ps and watch)
+from explicitlm.cli import archive, cluster, compare, data, experiments, knowledge, migrate, report, watch
 from explicitlm.common.errors import run_reporting
 
 app = typer.Typer(
