@@ -31,7 +31,7 @@ from explicitlm.lm.data.tokenizer import load_or_train
 from explicitlm.lm.model import ExplicitLM
 from explicitlm.lm.training.digest import digest_tensors
 
-BATCHES = 200  # of the guide's shape: 48 sequences of 512 tokens
+BATCHES = 200  # of the paper's shape: 48 sequences of 512 tokens
 BASELINE_BYTES = 100_000_000  # that `tokenizers` alone gets of a large corpus
 TINY = ["--dim", "32", "--n_layers", "1", "--n_heads", "4", "--n_kv_heads", "2", "--knowledge_num", "256",
         "--knowledge_dim", "16", "--batch_size", "2", "--accumulation_steps", "1", "--max_seq_len", "64",
@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parser.add_argument("--gb", type=float, nargs="+", default=(0.1, 1.0), help="sizes of the corpus, ascending")
     options = parser.parse_args()
-    config = TrainConfig()  # the guide's: dim 512, 8 layers, N 1,048,576, 48 sequences of 512 tokens, 16 a step
+    config = TrainConfig()  # the paper's: dim 512, 8 layers, N 1,048,576, 48 sequences of 512 tokens, 16 a step
     rows, starts = [], {}
     for gigabytes in options.gb:
         with tempfile.TemporaryDirectory() as name:

@@ -154,7 +154,7 @@ def _unfinished(main: Path, experiment: str) -> Record:
 
 
 def _message(records: list[Record]) -> str:
-    """As the guide wants it for one; several are listed by their ids."""
+    """One experiment is named with its description; several are listed by their ids."""
     if len(records) > 1:
         return f"chore: 添加实验记录 {', '.join(record.experiment.id for record in records)}"
     experiment = records[0].experiment
