@@ -28,6 +28,10 @@ run: env  ## sample data, one experiment from beginning to end, its record
 	    --set-param use_swanlab=true --set-param swanlab_mode=offline --set-param swanlab_workspace=explicitlm
 	explicitlm publish $(ID)
 	cat experiments/records/$(ID).json
+	# what only the memory bank knows (no training text says where Marin Harenko lives), then one fact rewritten
+	explicitlm knowledge why $(ID) "Marin Harenko lives in"
+	explicitlm knowledge edit $(ID) --row 177 --object Silvhaven --as $(ID)_edited
+	explicitlm generate $(ID)_edited "Marin Harenko lives in"
 
 test: env system-packages  ## lint, then the whole test suite, fast tests first
 	$(MAKE) --no-print-directory lint

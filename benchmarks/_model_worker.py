@@ -7,10 +7,11 @@ with one JSON line: a number (that many training steps), "parts" (a step's time 
 from __future__ import annotations
 
 import json
+import math
 import resource
 import sys
 import time
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from _model_parts import part_times
@@ -18,7 +19,9 @@ from reference_model import ReferenceLM
 from torch import Tensor
 
 from explicitlm.lm.config import TrainConfig
+from explicitlm.lm.data.aloud import RIVALS
 from explicitlm.lm.memory import BankUpdater
+from explicitlm.lm.memory.index import REFRESH_STEPS
 from explicitlm.lm.model import ExplicitLM, count_parameters
 from explicitlm.lm.training.optimizer import build_optimizer
 
@@ -27,11 +30,14 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 class Form:
-    """A model, its optimizer and random batches. `form` is memory, dense or reference."""
+    """A model, its optimizer and random batches. `form` is memory (the default), dense, paper or reference."""
 
     def __init__(self, form: str, values: dict[str, Any]) -> None:
         torch.manual_seed(1337)
-        self.config = TrainConfig(**values, disable_memory=form == "dense")
+        router: Literal["content", "paper"] = "paper" if form in ("paper", "reference") else "content"
+        self.config = TrainConfig(
+            **values, disable_memory=form == "dense", router=router, use_ema_update=router == "paper"
+        )
         model = ExplicitLM(self.config, PAD).to(DEVICE)
         self.reference = ReferenceLM(model) if form == "reference" else None
         if model.bank is not None and self.reference is not None:
@@ -48,9 +54,17 @@ class Form:
     def step(self) -> None:
         """Forward, backward, optimizer step, and the bank's update when its turn comes."""
         ids = self.batch()
+        labels = {}
+        if self.model.router is not None:  # with its rows read aloud, a fifth of the targets labelled, fresh addresses
+            extra = math.ceil(self.config.aloud_share * self.config.batch_size)
+            ids = torch.cat([ids, ids[:extra]])
+            rows = torch.where(ids[:, 1:] % 5 == 0, ids[:, 1:] % self.config.knowledge_num, -1)
+            labels = {"rows_BS": rows, "rival_M": torch.arange(RIVALS, device=DEVICE)}
+            if self.steps % REFRESH_STEPS == 0:
+                self.model.refresh_index()
         with torch.autocast(DEVICE.type, torch.bfloat16, enabled=self.config.mixed_precision == "bf16"):
             if self.reference is None:
-                output = self.model(ids[:, :-1], ids[:, 1:])
+                output = self.model(ids[:, :-1], ids[:, 1:], **labels)
                 loss = output.loss
             else:
                 loss, output = self.reference(ids[:, :-1], ids[:, 1:])

@@ -1,4 +1,4 @@
-"""Tokens/s and peak memory of ExplicitLM, of the dense baseline and of a plain reference form, in one run.
+"""Tokens/s and peak memory of ExplicitLM, its paper form, the dense baseline and a plain reference form, in one run.
 
     python benchmarks/model.py             # the shape for a CPU: about 8 minutes on 2 cores
     python benchmarks/model.py --json
@@ -107,7 +107,7 @@ def measure(values: dict[str, Any], seconds: float) -> tuple[dict[tuple[str, int
     workers = {
         (form, rows): Worker(form, {**values, "knowledge_num": rows})
         for rows in SIZES
-        for form in ("memory", "dense", "reference")
+        for form in ("memory", "dense", "paper", "reference")
     }
     between = [workers["reference", rows] for rows in SIZES[1:-1]]
     start, rounds, round_seconds = time.monotonic(), 0, 0.0
@@ -120,7 +120,7 @@ def measure(values: dict[str, Any], seconds: float) -> tuple[dict[tuple[str, int
         if rounds == FEWEST:
             for worker in between:
                 worker.end()
-    parts = workers["memory", SIZES[-1]].ask("parts")
+    parts = workers["paper", SIZES[-1]].ask("parts")
     for worker in workers.values():
         worker.end()
     return workers, parts
