@@ -103,6 +103,7 @@ def test_a_cache_that_cannot_be_written(here, tmp_path: Path, monkeypatch: pytes
     assert str(tmp_path / "global") in shown.stdout or "share/cache" in shown.stdout
 
 
+@pytest.mark.slow
 def test_a_remote_whose_plug_in_is_missing(here) -> None:
     here.dvc("remote", "add", "--local", "-d", "far", "gs://bucket/x")
     hint = refused(here, "dvc-gs", StorageError)
@@ -112,6 +113,7 @@ def test_a_remote_whose_plug_in_is_missing(here) -> None:
     assert "dvc-gs" in found and not (here.root / "gs:").exists()
 
 
+@pytest.mark.slow
 def test_a_store_that_does_not_answer(here) -> None:
     here.explicitlm("remote", "minio", "--endpoint", "http://127.0.0.1:9", "--access-key", "k",
                     AWS_SECRET_ACCESS_KEY="secret")  # fmt: skip
@@ -128,6 +130,7 @@ def test_a_pointer_of_dvc_2(here) -> None:
     assert "dvc cache migrate --dvc-files" in hint
 
 
+@pytest.mark.slow
 def test_an_unclear_revision_tells_both_quotings(here) -> None:
     done = here.dvc("exp", "run", "--temp", "-n", "x", "-S", "data.dataset=12e4567", check=False)
     assert "is not a git revision" in done.stderr
@@ -148,6 +151,7 @@ def test_a_broken_params_file_is_put_aside_and_kept(here) -> None:
     assert here.git("show", "stash@{0}:params.yaml") + "\n" == broken
 
 
+@pytest.mark.slow
 def test_a_changed_dataset_is_put_aside_and_kept(here) -> None:
     file = here.root / "data/database/text.jsonl"
     text = file.read_text() + '{"text": "mine"}\n'
@@ -159,6 +163,7 @@ def test_a_changed_dataset_is_put_aside_and_kept(here) -> None:
     assert (here.root / "data/database.aside/text.jsonl").read_text() == text
 
 
+@pytest.mark.slow
 def test_a_broken_pointer_is_kept_beside(here) -> None:
     pointer = here.root / "data/database.dvc"
     pointer.write_text("<<<<<<< HEAD\nmine\n")
