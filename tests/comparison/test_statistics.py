@@ -13,6 +13,11 @@ from explicitlm.comparison import statistics
 scipy_stats = pytest.importorskip("scipy.stats")
 
 
+def judged(differences: dict[str, list[float]]) -> dict[str, statistics.Difference]:
+    """Judges metrics of which only the differences matter."""
+    return statistics.judge({name: [(0.0, value) for value in values] for name, values in differences.items()})
+
+
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 9, 29, 1000])
 @pytest.mark.parametrize("probability", [0.5, 0.8, 0.95, 0.975, 0.995, 0.99999])
 def test_quantiles(degrees: int, probability: float) -> None:
@@ -40,7 +45,7 @@ def test_without_a_difference_at_most_5_percent_are_called_real(pairs: int, metr
     draw, comparisons = random.Random(pairs * 100 + metrics), 1500
     wrong = 0
     for _ in range(comparisons):
-        found = statistics.judge({str(name): [draw.gauss(0, 1) for _ in range(pairs)] for name in range(metrics)})
+        found = judged({str(name): [draw.gauss(0, 1) for _ in range(pairs)] for name in range(metrics)})
         wrong += any(item.verdict == "real" for item in found.values())
     assert wrong <= 0.05 * comparisons + 4.1 * (0.05 * 0.95 * comparisons) ** 0.5
     assert wrong > 0.03 * comparisons  # nor is it so careful that it would find nothing
@@ -53,14 +58,13 @@ def test_needed_pairs_are_enough() -> None:
     assert needed is not None
     spread = statistics.mean_and_spread([0.5 + sign for sign in (-1, 1, -1, 1)])[1]
     found = sum(
-        statistics.judge({"x": [draw.gauss(0.5, spread) for _ in range(needed)]})["x"].verdict == "real"
-        for _ in range(400)
+        judged({"x": [draw.gauss(0.5, spread) for _ in range(needed)]})["x"].verdict == "real" for _ in range(400)
     )
     assert 0.7 < found / 400 < 0.9
 
 
 def test_verdicts() -> None:
-    found = statistics.judge({
+    found = judged({
         "real": [1.0, 1.1, 0.9, 1.0], "noise": [1.0, -1.1, 0.9, -0.3], "few": [1.0, 1.1], "one": [1.0], "none": [],
         "steps": [0, 0, 0], "tokens": [5, 5, 5], "tiny": [1e-9, -1e-9, 1e-9, -1e-9],
     })  # fmt: skip
@@ -76,7 +80,27 @@ def test_verdicts() -> None:
 def test_many_metrics_are_counted() -> None:
     """A difference that 95 % would call real alone is none among twenty."""
     values = [1.0, 0.5, 1.3, 0.4]
-    assert statistics.judge({"x": values})["x"].verdict == "real"
+    assert judged({"x": values})["x"].verdict == "real"
     noise = {str(number): [1.0, -1.0, 1.0 + number, -1.0 - number] for number in range(19)}
-    found = statistics.judge({"x": values, **noise})["x"]
+    found = judged({"x": values, **noise})["x"]
     assert (found.verdict, found.alone) == ("within_noise", True)
+
+
+def test_accuracies_of_few_items_that_differ_alike_by_chance() -> None:
+    """Three pairs that happen to differ by the same item are no proof; a number of steps that differs is."""
+    alike = [(0.50, 0.75), (0.25, 0.50), (0.00, 0.25)]
+    assert statistics.judge({"acc": alike})["acc"].verdict == "within_noise"
+    assert statistics.judge({"acc": alike * 3})["acc"].verdict == "real"
+    assert statistics.judge({"steps": [(120.0, 240.0)] * 3})["steps"].verdict == "real"
+
+
+@pytest.mark.parametrize("pairs", [3, 5])
+def test_accuracies_without_a_difference(pairs: int) -> None:
+    """Of 1,500 comparisons of 60 items each: 75 expected at most, 4.1 deviations allowed."""
+    draw = random.Random(pairs)
+
+    def accuracy() -> float:
+        return sum(draw.random() < 0.4 for _ in range(60)) / 60
+
+    found = [statistics.judge({"acc": [(accuracy(), accuracy()) for _ in range(pairs)]})["acc"] for _ in range(1500)]
+    assert sum(item.verdict == "real" for item in found) <= 75 + 4.1 * 8.5

@@ -40,6 +40,11 @@ BROKEN = {
     "no version": ("{}", "schema version is None"),
     "something else": ('{"schema_version": 1, "id": 3}', "it is not a record: 'experiment' is missing"),
     "other kinds": ('{"schema_version": 1, "experiment": 3}', "it is not a record"),
+    "a list for a seed": (
+        json.dumps(made_records.made("exp_x") | {"seed": [1]}),
+        "it is not a record: 'seed' is missing",
+    ),
+    "a text for data": (json.dumps(made_records.made("exp_x") | {"data": {"database": "x"}}), "it is not a record"),
     "deep": ("[" * 100_000, "nested too deeply"),
     "not text": ("\udcff", "not UTF-8"),
     "another's": (json.dumps(made_records.made("exp_y")), "it is the record of 'exp_y'"),

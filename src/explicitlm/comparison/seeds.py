@@ -114,20 +114,20 @@ def compare(rows: Sequence[Row], first: str, second: str, wanted: int) -> SeedCo
         first,
         second,
         {seed: (before.id, after.id) for seed, (before, after) in pairs.items()},
-        judge(_differences(list(pairs.values()))),
+        judge(_metrics(list(pairs.values()))),
         _missing(rows, chosen, members, wanted),
         _notes(list(pairs.values())),
     )
 
 
-def _differences(pairs: Sequence[tuple[Row, Row]]) -> dict[str, list[float]]:
-    """(second - first) of every pair that has a metric on both sides."""
-    found: dict[str, list[float]] = {}
+def _metrics(pairs: Sequence[tuple[Row, Row]]) -> dict[str, list[tuple[float, float]]]:
+    """(first, second) of every pair that has a metric on both sides."""
+    found: dict[str, list[tuple[float, float]]] = {}
     for before, after in pairs:
         for name, value in before.metrics.items():
             other = after.metrics.get(name)
             if isinstance(value, int | float) and isinstance(other, int | float):
-                found.setdefault(name, []).append(other - value)
+                found.setdefault(name, []).append((value, other))
     return found
 
 

@@ -40,26 +40,41 @@ class Difference:
     alone: bool = False
 
 
-def judge(differences: Mapping[str, Sequence[float]]) -> dict[str, Difference]:
+Pairs = Sequence[tuple[float, float]]  # (first, second), one a seed
+
+
+def judge(metrics: Mapping[str, Pairs]) -> dict[str, Difference]:
     """Judges the differences of several metrics of one comparison.
 
     All metrics together are wrong in at most 5 % of the comparisons without any true difference (Holm, Scandinavian
-    Journal of Statistics 6, 1979). A metric whose pairs all differ by the same amount, such as a number of steps, has
-    no noise: its difference is real unless it is 0, and it is no test among the others.
+    Journal of Statistics 6, 1979). A metric that the seed does not change on either side, such as a number of steps,
+    has no noise: its difference is real unless it is 0, and it is no test among the others.
 
     Args:
-        differences: (second - first) of each pair, by metric.
+        metrics: the pairs of each metric.
     """
     p_values = {
-        name: t_test(values)
-        for name, values in differences.items()
-        if len(values) >= LEAST_PAIRS and max(values) > min(values)
+        name: _p_value([second - first for first, second in pairs])
+        for name, pairs in metrics.items()
+        if len(pairs) >= LEAST_PAIRS and not _noiseless(pairs)
     }
     real = _holm(p_values)
-    return {name: _judged(values, name in real, p_values.get(name)) for name, values in differences.items()}
+    return {name: _judged(pairs, name in real) for name, pairs in metrics.items()}
 
 
-def _judged(values: Sequence[float], real: bool, p_value: float | None) -> Difference:
+def _noiseless(pairs: Pairs) -> bool:
+    return len(set(pairs)) == 1
+
+
+def _p_value(differences: Sequence[float]) -> float:
+    """Student's t; where all differences are one by chance, as those of a few items' accuracy may be, their signs."""
+    if max(differences) > min(differences):
+        return t_test(differences)
+    return 2 * 0.5 ** len(differences) if differences[0] else 1.0
+
+
+def _judged(pairs: Pairs, real: bool) -> Difference:
+    values = [second - first for first, second in pairs]
     if not values:
         return Difference(None, None, None, 0, "too_few")
     mean = math.fsum(values) / len(values)
@@ -68,11 +83,11 @@ def _judged(values: Sequence[float], real: bool, p_value: float | None) -> Diffe
     low, high = t_interval(values)
     if len(values) < LEAST_PAIRS:
         return Difference(mean, low, high, len(values), "too_few")
-    if p_value is None:
+    if _noiseless(pairs):
         return Difference(mean, low, high, len(values), "real" if mean else "within_noise")
     if real:
         return Difference(mean, low, high, len(values), "real")
-    alone = low > 0 or high < 0
+    alone = low < high and (low > 0 or high < 0)
     return Difference(mean, low, high, len(values), "within_noise", pairs_needed(values), alone)
 
 

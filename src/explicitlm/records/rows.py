@@ -148,6 +148,8 @@ def _sections(record: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
         raise ValueError(f"it is the record of {_short(experiment['id'])}, by another name")
     timing, failure, code = record.get("timing") or {}, record.get("failure") or {}, record["code"]
     outcome, dependencies = record.get("outcome") or {}, record.get("dependencies") or {}
+    if not isinstance(record["seed"], int):
+        raise TypeError("'seed'")
     head = {
         "id": name,
         "status": str(record["status"]),
@@ -155,27 +157,31 @@ def _sections(record: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
         "description": str(experiment["description"]),
         "timestamp": str(experiment["timestamp"]),
         "duration_s": timing.get("duration_s"),
-        "against": outcome.get("against"),
-        "expect": outcome.get("expect"),
-        "outcome": outcome.get("verdict"),
-        "conclusion": record.get("conclusion"),
+        "against": _words(outcome.get("against")),
+        "expect": _words(outcome.get("expect")),
+        "outcome": _words(outcome.get("verdict")),
+        "conclusion": _words(record.get("conclusion")),
         "error": str(failure["error"]).split("\n", 1)[0] if failure.get("error") else None,
-        "checkpoint": versions["checkpoint_hash"],
-        "tag": versions["experiment_tag"],
-        "url": results["swanlab_url"],
+        "checkpoint": _words(versions["checkpoint_hash"]),
+        "tag": _words(versions["experiment_tag"]),
+        "url": _words(results["swanlab_url"]),
     }
     return {
         "head": head,
         "params": _plain(record["hyperparameters"]),
         "metrics": {key: value for key, value in _plain(results["metrics"]).items() if value is not None},
-        "data": {folder: details["md5"] if details else None for folder, details in record["data"].items()},
+        "data": {folder: _words(details["md5"]) if details else None for folder, details in record["data"].items()},
         "code": {
-            "commit": versions["code_commit"],
-            "dirty": code["dirty"],
-            **{short: dependencies[path] for short, path in CODE.items() if path in dependencies},
+            "commit": str(versions["code_commit"]),
+            "dirty": bool(code["dirty"]),
+            **{short: str(dependencies[path]) for short, path in CODE.items() if path in dependencies},
         },
         "environment": _plain({key: record["environment"].get(key) for key in ENVIRONMENT}),
     }
+
+
+def _words(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
