@@ -157,3 +157,18 @@ def test_a_cache_of_another_knowledge_base_is_refused(tmp_path: Path, tokenizer:
     assert read_cache(tmp_path, (4, 8), 320, [known], tokenizer).facts[0].line == 3
     with pytest.raises(DataError, match="maps fact a, which the knowledge base does not hold"):
         read_cache(tmp_path, (4, 8), 320, [Fact("Rome", "b")], tokenizer)
+
+
+def test_a_number_is_an_identifier_too(tmp_path: Path) -> None:
+    write(tmp_path / "a.json", [{"sentence": "x", "uuid": 7}, {"sentence": "y", "uuid": ""}])
+    assert [fact.uuid for fact in read_facts(tmp_path)] == ["7", None]
+    write(tmp_path / "a.json", [{"sentence": "x", "uuid": 7.5}])
+    with pytest.raises(DataError, match=r'a\.json, entry 1: "uuid" is 7\.5'):
+        read_facts(tmp_path)
+
+
+@pytest.mark.parametrize("entry", ['"\\ud800"', '{"sentence": "s", "object": "\\udfff"}', '{"text": "\\ud83d"}'])
+def test_half_a_surrogate_pair_is_told_with_file_and_line(tmp_path: Path, entry: str) -> None:
+    (tmp_path / "a.json").write_text(f'["fine",\n{entry}]')
+    with pytest.raises(DataError, match=r"a.json, entry 2 \(line 2\): half of a surrogate pair"):
+        read_facts(tmp_path)

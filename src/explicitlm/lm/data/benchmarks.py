@@ -14,6 +14,7 @@ from typing import Any
 
 from explicitlm.common.errors import DataError
 from explicitlm.lm.data.hashing import permutation
+from explicitlm.lm.data.knowledge import id_of
 from explicitlm.lm.data.records import KINDS, read_records, text_of
 from explicitlm.lm.data.source import find_files
 
@@ -84,7 +85,7 @@ def _item(value: dict[str, Any], place: str) -> Item:
         raise DataError(
             f'{place}: "answer" is {answer!r}, not an index into {len(choices)} choices', "correct the line"
         )
-    return Item(task, prompt, tuple(choices), answer, uuid if isinstance(uuid, str) else None)
+    return Item(task, prompt, tuple(choices), answer, id_of(uuid, place))
 
 
 def choose_items(items: list[Item], most: int, seed: int) -> list[Item]:

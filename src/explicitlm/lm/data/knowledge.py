@@ -126,16 +126,39 @@ def _facts_of(entry: Any, place: str, file: str, line: int) -> Iterator[Fact]:
 
 def _fact_of(entry: Any, place: str, file: str, line: int) -> Fact:
     if isinstance(entry, str):
-        return Fact(entry, None, file=file, line=line)
+        return _clean(Fact(entry, None, file=file, line=line), place)
     if isinstance(entry, dict):
         sentence = entry.get("sentence", entry.get("text"))
         if isinstance(sentence, str):
             subject, predicate, said = (_text(entry.get(key)) for key in ("subject", "predicate", "object"))
-            return Fact(sentence, _text(entry.get("uuid")) or None, subject, predicate, said, file, line)
+            uuid = id_of(entry.get("uuid"), place)
+            return _clean(Fact(sentence, uuid, subject, predicate, said, file, line), place)
     raise DataError(
         f'{place}: no fact (a string, or an object with "target", "sentence" or "text")',
         "correct the entry in the knowledge base",
     )
+
+
+def id_of(value: Any, place: str) -> str | None:
+    """The uuid of a fact or item as text: a number counts as its digits; None where there is none.
+
+    Raises:
+        DataError: it is neither text nor a whole number.
+    """
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise DataError(f'{place}: "uuid" is {value!r}, neither a text nor a whole number', "correct the entry")
+    return str(value)
+
+
+def _clean(fact: Fact, place: str) -> Fact:
+    try:
+        "".join((fact.sentence, fact.uuid or "", fact.subject, fact.predicate, fact.object)).encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{place} (line {fact.line}): half of a surrogate pair, which is no character",
+                        "correct the entry in the knowledge base") from None  # fmt: skip
+    return fact
 
 
 def _text(value: Any) -> str:
