@@ -68,3 +68,14 @@ def test_a_remote_that_is_a_folder_is_tried(project) -> None:
     shutil.rmtree(store)
     store.write_text("a file")
     assert lines(project)["remote"]["state"] == "fail"
+
+
+def test_a_broken_parameter_does_not_hide_the_other_lines_and_data_comes_by_the_hint(project) -> None:
+    project.dvc("push", "-q", "data/benchmarks")
+    shutil.rmtree(project.root / "data/benchmarks")
+    project.set_params(epochs=0)
+    found = lines(project)
+    assert any(check["state"] == "fail" and "epochs=0" in check["detail"] for check in found.values())
+    assert found["git"]["state"] == "ok" and found["data/database"]["state"] == "ok"
+    project.shell(found["data/benchmarks"]["hint"].split(" (")[0])
+    assert lines(project)["data/benchmarks"]["state"] == "ok"
