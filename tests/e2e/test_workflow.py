@@ -96,7 +96,7 @@ def test_run_does_what_the_single_machine_script_did(project, description: str) 
     (project.root / "notes.txt").write_text("the user's own, staged but not committed")
     project.git("add", "notes.txt")
     done = project.explicitlm("run", "exp_010", "-m", description, "epochs=2", "learning_rate=1e-3")
-    assert "next: git push origin HEAD exp_010" in done.stdout
+    assert "next: git push --atomic origin HEAD exp_010" in done.stdout
     record = project.record("exp_010")
     assert record["experiment"]["description"] == description
     assert record["experiment"]["script"].startswith("explicitlm run exp_010 -m ")

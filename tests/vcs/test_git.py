@@ -163,9 +163,9 @@ def test_a_commit_of_ours_is_exact_and_asks_nobody(hostile: Path, tmp_path: Path
     assert git.read("HEAD", "ignored/x.dvc") == "outs:\r\n"
     assert plain(hostile, "status", "--porcelain", "--untracked-files=no").strip() == "M code.py", "only the user's own"
     assert git.commit_only(message, "record.json", "ignored/x.dvc") is None
-    git.tag("exp_001", commit)
+    git.tag("exp_001", commit, "exp_001 - words")
     assert git.tag_commit("exp_001") == commit
-    assert plain(hostile, "cat-file", "-t", "refs/tags/exp_001").strip() == "commit", "no annotated tag"
+    assert plain(hostile, "tag", "-n", "-l", "exp_001").split() == ["exp_001", "exp_001", "-", "words"]
     assert not (tmp_path / "hook-ran").exists()
 
 
@@ -205,7 +205,7 @@ def test_a_tag_and_a_branch_of_one_name_are_told_apart(repository: Path) -> None
 def test_a_tag_below_another_is_refused_in_words(repository: Path) -> None:
     plain(repository, "tag", "exp_b/old")
     with pytest.raises(UsageError, match="exp_b") as caught:
-        Git(repository).tag("exp_b", Git(repository).head)
+        Git(repository).tag("exp_b", Git(repository).head, "exp_b - words")
     assert "git tag -l" in caught.value.hint
 
 

@@ -141,7 +141,7 @@ def post_command(
         show_json(record.model_dump(mode="json"))
         return
     tag = f" {experiment}" if record.versions.experiment_tag else ""
-    logger.info(f"next: git push origin HEAD{tag}")
+    logger.info(f"next: git push --atomic origin HEAD{tag}")
 
 
 @app.command("list")

@@ -54,7 +54,7 @@ def run_command(
     if as_json:
         show_json(record.model_dump(mode="json"))
     else:
-        show(f"next: git push origin HEAD {experiment}")
+        show(f"next: git push --atomic origin HEAD {experiment}")
 
 
 @app.command("publish", no_args_is_help=True)
@@ -75,17 +75,19 @@ def publish_command(
 
       explicitlm publish exp_003 exp_004
     """
+    from explicitlm.pipeline.put_away import put_away
     from explicitlm.records.publish import publish_all
     from explicitlm.vcs.workspace import Workspace
 
     workspace = Workspace.find()
     logs.set_up(quiet=as_json)
     records = publish_all(workspace, experiments)
+    put_away(workspace)
     if as_json:
         show_json({"records": [record.model_dump(mode="json") for record in records]})
     else:
         tags = [record.experiment.id for record in records if record.versions.experiment_tag]
-        show(f"next: git push {' '.join(['origin HEAD', *tags])}")
+        show(f"next: git push --atomic {' '.join(['origin HEAD', *tags])}")
 
 
 @app.command("conclude", no_args_is_help=True)

@@ -30,6 +30,10 @@ def main() -> int:
     """Runs the stage for the tree in the current directory."""
     logs.set_up("[record] ")
     workspace = Workspace.of_stage()
+    if not workspace.isolated and not (workspace.workdir / layout.MANIFEST).exists():
+        from explicitlm.pipeline.put_away import bring_back  # seldom needed
+
+        bring_back(workspace)
     manifest = load_sealed(workspace.workdir / layout.MANIFEST, Manifest, "dvc repro sync_data")
     result = load_sealed(workspace.workdir / layout.RESULT, Result, AGAIN)
     if result.command != manifest.command:

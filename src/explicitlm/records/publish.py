@@ -22,6 +22,7 @@ from explicitlm.vcs.pointer import Pointer, parse_pointer
 from explicitlm.vcs.workspace import Workspace
 
 logger = logging.getLogger(__name__)
+MESSAGE = "chore: 添加实验记录"
 
 
 def publish(workspace: Workspace, experiment: str) -> Record:
@@ -50,7 +51,7 @@ def publish_all(workspace: Workspace, experiments: list[str]) -> list[Record]:
         experiment = each.record.experiment.id
         if each.commit:
             if git.tag_commit(experiment) is None:
-                git.tag(experiment, each.commit)
+                git.tag(experiment, each.commit, _title(each.record))
             logger.info(f"tag: {experiment} -> {each.commit[:8]}")
             pointer = layout.pointer_file(experiment)
             write_text(main / pointer, each.pointers[layout.weights(experiment)].text())
@@ -81,6 +82,11 @@ class _Found:
 def _find(workspace: Workspace, experiment: str) -> _Found:
     git, main = workspace.git, workspace.main
     commit = git.tag_commit(experiment) or _experiment_commit(git, experiment)
+    if (commit is None or git.read(commit, layout.record(experiment)) is None) and _is_recorded_here(main, experiment):
+        # As after training elsewhere by plain commands: recorded by `dvc repro --single-item record`, in no commit yet
+        git.stage(layout.record(experiment), layout.pointer_file(experiment))
+        workspace.main_dvc.save_experiment(experiment, layout.RUN)
+        commit = _experiment_commit(git, experiment)
     if commit is None:
         return _Found(_unfinished(main, experiment), None, {})
     record = tracking.updated(main, _record_at(git, commit, experiment))
@@ -103,6 +109,15 @@ def conclude(workspace: Workspace, experiment: str, words: str) -> None:
     logger.info(f"record: {layout.record(experiment)} {f'committed as {commit[:8]}' if commit else 'says so already'}")
 
 
+def _is_recorded_here(main: Path, experiment: str) -> bool:
+    """Whether what lies in the workspace is this experiment, trained and recorded."""
+    paths = (layout.record(experiment), layout.pointer_file(experiment), layout.MANIFEST)
+    if not all((main / path).is_file() for path in paths):
+        return False
+    manifest = load_sealed(main / layout.MANIFEST, Manifest, "dvc repro sync_data")
+    return manifest.id == experiment and store.load(main, experiment).status == "finished"
+
+
 def _experiment_commit(git: Git, experiment: str) -> str | None:
     commits = git.experiments().get(experiment, [])
     if len(commits) > 1:
@@ -118,7 +133,7 @@ def _record_at(git: Git, commit: str, experiment: str) -> Record:
     if text is None:
         raise UsageError(f"{experiment} ({commit[:8]}) holds no record: its record stage did not run",
                          f"dvc exp apply {experiment}, dvc repro --single-item record, "
-                         f"dvc exp save -f -n {experiment}")  # fmt: skip
+                         f"explicitlm publish {experiment}")  # fmt: skip
     return store.parse(text, f"{commit[:8]}:{path}")
 
 
@@ -144,8 +159,8 @@ def _unfinished(main: Path, experiment: str) -> Record:
         record = store.load(main, experiment)
         if record.status != "finished":
             return record
-        raise UsageError(f"{experiment} has a record but no experiment commit",
-                         f"dvc exp save -f -n {experiment}, then the same command")  # fmt: skip
+        raise UsageError(f"{experiment} has a record, but neither a tag nor an experiment of that name is here",
+                         f"git fetch origin tag {experiment}, then the same command")  # fmt: skip
     left = main / layout.run_dir(experiment) / "manifest.json"
     if not left.exists():
         raise UsageError(f"there is no experiment {experiment}", "dvc exp list -A shows those that can be published")
@@ -154,10 +169,15 @@ def _unfinished(main: Path, experiment: str) -> Record:
 
 
 def _message(records: list[Record]) -> str:
-    """One experiment is named with its description; several are listed by their ids."""
+    """One experiment is named with its description; several by their ids, and below by a line each."""
     if len(records) > 1:
-        return f"chore: 添加实验记录 {', '.join(record.experiment.id for record in records)}"
-    experiment = records[0].experiment
-    lines = experiment.description.strip().splitlines()
-    message = f"chore: 添加实验记录 {experiment.id} - {lines[0] if lines else records[0].status}"
-    return message + ("\n\n" + "\n".join(lines[1:]) if len(lines) > 1 else "")
+        ids = ", ".join(record.experiment.id for record in records)
+        return "\n".join([f"{MESSAGE} {ids}", "", *(_title(record) for record in records)])
+    more = records[0].experiment.description.strip().splitlines()[1:]
+    return "\n".join([f"{MESSAGE} {_title(records[0])}", *(["", *more] if more else [])])
+
+
+def _title(record: Record) -> str:
+    """An experiment in one line: `exp_003 - its description`, else how it ended."""
+    lines = record.experiment.description.strip().splitlines()
+    return f"{record.experiment.id} - {lines[0] if lines else record.status}"

@@ -148,6 +148,10 @@ class Dvc:
             [sys.executable, "-m", "dvc", *arguments], cwd=self.root, env=environment, stdin=subprocess.DEVNULL
         )
 
+    def save_experiment(self, name: str, *untracked: str) -> None:
+        """Makes what lies here the experiment `name`, with what is staged and these untracked files and folders."""
+        self._run("exp", "save", "--force", "--name", name, *(f"--include-untracked={path}" for path in untracked))
+
     def queue(self, name: str, overrides: list[str]) -> None:
         """Puts an experiment into the queue, from which `dvc queue start` runs it."""
         self._run("exp", "run", "--queue", "--name", name, *(f"--set-param={override}" for override in overrides))

@@ -251,13 +251,15 @@ class Git:
         """Adds files to the index as they are, byte for byte: ignored ones too, through no filter."""
         self._write("update-index", "--add", "--index-info", text=self._index_lines(paths))
 
-    def tag(self, name: str, commit: str) -> None:
-        """Names a commit for good, by a plain tag.
+    def tag(self, name: str, commit: str, message: str) -> None:
+        """Names a commit for good, by an annotated tag: `git tag -n` shows its message.
 
         Raises:
             UsageError: the tag exists, or a tag `name/...` or a tag that `name` lies under.
         """
-        self._write("update-ref", f"refs/tags/{name}", commit, "0" * len(commit))
+        by = self._run("var", "GIT_COMMITTER_IDENT")
+        content = f"object {commit}\ntype commit\ntag {name}\ntagger {by}\n\n{message}\n"
+        self._write("update-ref", f"refs/tags/{name}", self._write("mktag", text=content), "0" * len(commit))
 
     def commit_only(self, message: str, *paths: str) -> str | None:
         """Commits just these paths on the current branch, whatever else is staged; None when they hold nothing new.
