@@ -63,7 +63,7 @@ def derive(
     paths = (layout.pointer_file(experiment), layout.record(experiment))
     commit = git.commit_only(f"chore: 添加实验记录 {experiment} - {change}", *paths)
     if commit:
-        git.tag(experiment, commit)
+        git.tag(experiment, commit, f"{experiment} - {change}")
         logger.info(f"record: {layout.record(experiment)} committed as {commit[:8]}, tag {experiment}")
     workspace.main_dvc.checkout(layout.weights_pointer(experiment))
     return record
