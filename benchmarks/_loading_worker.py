@@ -15,18 +15,18 @@ from explicitlm.lm.data.token_files import Texts, prepare_tokens
 from explicitlm.lm.data.tokenizer import read_tokenizer
 
 
-def tokenise(corpus: str, tokenizer: str, cache: str, library: str, most: int) -> dict[str, Any]:
+def tokenise(corpus: str, digest: str, tokenizer: str, cache: str, library: str, most: int) -> dict[str, Any]:
     """Seconds, CPU seconds and memory from JSON lines to a mapped token file.
 
     Args:
-        corpus: the file. tokenizer: a tokenizer.json. cache: where the token file goes.
+        corpus: the file. digest: names it. tokenizer: a tokenizer.json. cache: where the token file goes.
         library: "gigatoken" as a training does it; "tokenizers" with that library alone.
         most: bytes of text after which the corpus is taken to end.
     """
     if library == "tokenizers":
         encoding.fast_encode = lambda _: None  # type: ignore[assignment]
     inner, files = read_tokenizer(Path(tokenizer), 65_535), [Path(corpus)]
-    texts = replace(Texts.of_files(files, library), parts=lambda place: _up_to(most, text_parts(files, place)))
+    texts = replace(Texts.of_files(files, digest), parts=lambda place: _up_to(most, text_parts(files, place)))
     before, clock, cpu = _peak_mib(), time.perf_counter(), time.process_time()
     made = prepare_tokens(texts, inner, Path(cache))
     return {
@@ -55,5 +55,5 @@ def _peak_mib() -> float:
 
 
 if __name__ == "__main__":
-    paths = sys.argv[1], sys.argv[2], sys.argv[3]
-    print(json.dumps(tokenise(*paths, sys.argv[4], int(sys.argv[5]))))
+    corpus, digest, tokenizer, cache, library, most = sys.argv[1:]
+    print(json.dumps(tokenise(corpus, digest, tokenizer, cache, library, int(most))))

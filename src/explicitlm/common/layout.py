@@ -38,7 +38,13 @@ SENT = f"{LOCAL}/sent.json"  # in a cluster tree: the receipt of what left the l
 RETURNED = f"{LOCAL}/returned.json"  # and of what the training left
 PUSHED = f"{LOCAL}/pushed"  # where `cluster push` sent it last
 LOGS = "logs"
-REPORTS = ("status.json", "environment.json", "tracker.json", "inputs.json")  # of a training, in its run folder
+REPORTS = (
+    "status.json",
+    "environment.json",
+    "tracker.json",
+    "inputs.json",
+    "usage.json",
+)  # of a training, in its run folder
 STATES = "states"  # resume states, in the run folder
 
 

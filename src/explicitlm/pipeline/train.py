@@ -72,6 +72,7 @@ def main(go_on: str | None = None) -> int:
         metrics=_report(workspace.workdir / layout.METRICS, {}) if status == "finished" else {},
         environment=_report(run_dir / "environment.json", {}),
         tracker=_report(run_dir / "tracker.json", {}),
+        usage=_report(run_dir / "usage.json", {}),
         changed_during_run=_changed(workspace, manifest),
         inputs=inputs,
         undeclared=undeclared(workspace, inputs),

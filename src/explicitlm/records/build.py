@@ -104,6 +104,7 @@ def _record(
         timing=Timing(started_at=result.started_at, finished_at=result.finished_at, duration_s=result.duration_s)
         if result
         else None,
+        usage=result.usage if result else {},
         findings=Findings(
             undeclared_inputs=result.undeclared if result else [],
             changed_during_run=result.changed_during_run if result else [],

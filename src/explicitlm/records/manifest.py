@@ -145,6 +145,7 @@ class Result(Sealed):
     changed_during_run: list[str]
     inputs: list[str]
     undeclared: list[str]
+    usage: dict[str, float | int | None] = {}
 
 
 Model = TypeVar("Model", bound=Sealed)

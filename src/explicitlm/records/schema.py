@@ -169,6 +169,7 @@ class Record(Part):
     changed_params: dict[str, tuple[Any, Any]]
     leftover_params: dict[str, str] = {}
     timing: Timing | None
+    usage: dict[str, float | int | None] = {}
     findings: Findings
     dependencies: dict[str, str]
     outcome: Outcome | None = None

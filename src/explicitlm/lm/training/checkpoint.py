@@ -107,6 +107,12 @@ def write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def sync_file(path: Path) -> None:
+    """Waits until the disk has a file that a library wrote."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def replace_folder(new: Path, target: Path) -> None:
     """Puts folder `new` in the place of `target`; an old one is moved aside first, then removed."""
     sync_folder(new)

@@ -98,6 +98,11 @@ class Trainer:
         """Optimizer steps done."""
         return self._step
 
+    @property
+    def tokens(self) -> int:
+        """Targets seen since the start of the run."""
+        return self._tokens
+
     def resume(self) -> None:
         """Goes to the moment of the last good state. Collective.
 
@@ -139,6 +144,7 @@ class Trainer:
             if self._micro == 0 and self._step in self._evaluate_at and self._evaluated != self._step:
                 self._evaluate()
             if self._step == self.steps:
+                self._states.settle()
                 return self._summary()  # a signal that comes now has nothing left to interrupt
             self._leave_if_told()
             self._train_micro_batch()
@@ -269,6 +275,7 @@ class Trainer:
         signum = self._group.max(self._stop.signum)
         if signum:
             self._save()
+            self._states.settle()
             raise Interrupted(signum)
 
     def _save(self) -> None:

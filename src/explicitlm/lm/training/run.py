@@ -6,7 +6,9 @@ import json
 import logging
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -32,6 +34,7 @@ from explicitlm.lm.training.run_data import RunData, load_run_data
 from explicitlm.lm.training.run_paths import WORK_DIR, RunPaths
 from explicitlm.lm.training.signals import Interrupted, SignalHandler
 from explicitlm.lm.training.state import Identity, StateStore
+from explicitlm.lm.training.usage import Usage
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +84,8 @@ class Session:
         self.display = Display(speaks=rank == 0)
         self._tracker: Tracker | None = None
         self._watch = InputWatch() if rank == 0 else None
+        self._usage = Usage()
+        self._used: Callable[[], dict[str, Any]] | None = None
 
     def train(self) -> None:
         """From reading the data to writing the checkpoint and metrics.json."""
@@ -103,6 +108,9 @@ class Session:
         trainer = Trainer(config, run_data, model, accelerator, group, self._stop, states, digests, observers)
         if paths.resume:
             trainer.resume()
+        seen_before = trainer.tokens
+        self._used = lambda: self._usage.read(trainer.tokens - seen_before, states.cost)
+        if paths.resume:
             writer = MetricsWriter(paths.metrics_dir, trainer.step) if group.rank == 0 else None
         self._start_tracker()
         observers.connect(writer, self._tracker, summarise=writer.summary if writer else None)
@@ -121,6 +129,8 @@ class Session:
         if self._tracker:
             self._tracker.finish(state, error)
             write_json(self._places.run_dir / "tracker.json", self._tracker.info())
+        if self._used and self._rank == 0:
+            write_json(self._places.run_dir / "usage.json", self._used())
         if self._watch:
             own = (self._places.out_dir, self._places.metrics_dir, self._places.run_dir, WORK_DIR)
             write_json(self._places.run_dir / "inputs.json", self._watch.files(Path.cwd(), own))

@@ -4,6 +4,7 @@ A state is a folder `step-<optimizer steps>-<micro-batches of the next>` with th
 file a process (generators, accumulated gradients, bank queries, loss sums) and copies of the metrics files.
 It is written under another name, synced to disk and renamed: a killed process leaves no half state. Each
 file's SHA-256 stands in state.json, so a state that the disk has damaged is skipped for the one before.
+Training goes on while a thread writes: it waits only while the state is copied in memory.
 
 accelerate's save_state is not used: it saves between optimizer steps only, knows neither accumulated gradients nor bank
 queries, and its folders are neither renamed into place nor checked when they are read.
@@ -15,18 +16,20 @@ import hashlib
 import io
 import logging
 import shutil
+import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
+from safetensors.torch import save_file as save_tensors
 
 from explicitlm.common.errors import ExplicitLMError, UsageError
 from explicitlm.common.files import read_json, to_json
-from explicitlm.lm.training.checkpoint import replace_folder, write_synced
+from explicitlm.lm.training.checkpoint import replace_folder, sync_file, write_synced
 from explicitlm.lm.training.group import Group
 
 logger = logging.getLogger(__name__)
@@ -73,6 +76,26 @@ class State:
     own: dict[str, Any]
 
 
+@dataclass
+class SavingCost:
+    """What saving has cost this process: states; seconds that training was held up; seconds of writing beside it."""
+
+    states: int = 0
+    held_s: float = 0.0
+    written_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """A state in memory, nothing of which training will change. own: pickled; metrics: files by name."""
+
+    position: dict[str, Any]
+    own: bytes
+    weights: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]
+    metrics: dict[str, bytes]
+
+
 class StateStore:
     """The states of one run.
 
@@ -86,6 +109,10 @@ class StateStore:
     def __init__(self, folder: Path, metrics: Path, identity: Identity, group: Group) -> None:
         self._folder, self._metrics = folder, metrics
         self._identity, self._group = identity, group
+        self._writers = Group()  # the threads that write have messages of their own
+        self._thread = ThreadPoolExecutor(1, "state")
+        self._pending: Future[None] | None = None
+        self.cost = SavingCost()
 
     def begin(self) -> None:
         """A run from the start: states of an earlier one are put aside, one generation of them."""
@@ -103,7 +130,9 @@ class StateStore:
         optimizer: Mapping[str, Any],
         own: Mapping[str, Any],
     ) -> None:
-        """Writes a state and removes all but the newest `KEPT`. Collective.
+        """Takes a copy of a state, lets a thread write it and remove all but the newest `KEPT`. Collective.
+
+        Training waits for the copy only, and for the state before this one if that is not written yet.
 
         Args:
             position: counters and texts; `step` and `micro` name the state.
@@ -111,28 +140,65 @@ class StateStore:
             optimizer: its state, likewise.
             own: what each process has for itself.
         """
+        start = time.perf_counter()
+        self._join()
+        first = self._group.rank == 0
+        moment = _Moment(
+            position=dict(position),
+            own=_pickled(dict(own)),
+            weights=_on_cpu(dict(weights)) if first else {},
+            optimizer=_on_cpu(dict(optimizer)) if first else {},
+            metrics=self._read_metrics() if first else {},
+        )
+        self._pending = self._thread.submit(self._write, moment)
+        self.cost.held_s += time.perf_counter() - start
+
+    def settle(self) -> None:
+        """Waits until the last state that was saved is on the disk. Collective.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        start = time.perf_counter()
+        self._join()
+        self.cost.held_s += time.perf_counter() - start
+
+    def _join(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending:
+            pending.result()
+
+    def _read_metrics(self) -> dict[str, bytes]:
+        paths = [self._metrics / name for name in METRICS]
+        return {path.name: path.read_bytes() for path in paths if path.exists()}
+
+    def _write(self, moment: _Moment) -> None:
+        """In the thread of each process: its own part, and on the first one the rest and the rename."""
+        start = time.perf_counter()
+        group, position = self._writers, moment.position
         name = f"step-{position['step']:08d}-{position['micro']:06d}"
         temporary = self._folder / f".{name}.tmp"
-        if self._group.rank == 0:
-            shutil.rmtree(temporary, ignore_errors=True)
+        if group.rank == 0:
+            for left in self._folder.glob(".step-*.tmp"):  # of processes that were killed while they wrote
+                shutil.rmtree(left, ignore_errors=True)
             temporary.mkdir(parents=True)
-        self._group.barrier()
-        write_synced(temporary / f"rank-{self._group.rank}.pt", _pickled(dict(own)))
-        self._group.barrier()
-        if self._group.rank == 0:
-            tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
-            write_synced(temporary / WEIGHTS, save_tensors(tensors))
-            write_synced(temporary / OPTIMIZER, _pickled(dict(optimizer)))
-            for metrics in METRICS:
-                if (self._metrics / metrics).exists():
-                    write_synced(temporary / metrics, (self._metrics / metrics).read_bytes())
+        group.barrier()
+        write_synced(temporary / f"rank-{group.rank}.pt", moment.own)
+        group.barrier()
+        if group.rank == 0:
+            save_tensors(moment.weights, temporary / WEIGHTS)
+            sync_file(temporary / WEIGHTS)
+            write_synced(temporary / OPTIMIZER, _pickled(moment.optimizer))
+            for metrics, content in moment.metrics.items():
+                write_synced(temporary / metrics, content)
             files = {path.name: _digest(path) for path in sorted(temporary.iterdir())}
-            description = {**asdict(self._identity), "position": dict(position), "files": files}
+            description = {**asdict(self._identity), "position": position, "files": files}
             write_synced(temporary / DESCRIPTION, to_json(description).encode())
             replace_folder(temporary, self._folder / name)
             for old in _names(self._folder)[:-KEPT]:
                 shutil.rmtree(self._folder / old)
-        self._group.barrier()
+        self.cost.states += 1
+        self.cost.written_s += time.perf_counter() - start
 
     def load(self) -> State:
         """The newest undamaged state; the metrics files are put back to its moment. Collective.
@@ -199,7 +265,22 @@ def _sound(folder: Path) -> dict[str, Any] | None:
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _on_cpu(value: Any) -> Any:
+    """A copy of nested containers of tensors, in the CPU's memory."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True).contiguous()
+    if isinstance(value, dict):
+        return {key: _on_cpu(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_on_cpu(item) for item in value)
+    return value
 
 
 def _pickled(value: dict[str, Any]) -> bytes:
