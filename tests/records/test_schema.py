@@ -95,3 +95,11 @@ def test_an_edited_record_is_refused(tmp_path: Path) -> None:
     assert caught.value.hint == "git checkout -- experiments/records/x.json"
     with pytest.raises(UsageError, match="y has no record"):
         store.load(tmp_path, "y")
+
+
+def test_a_record_of_the_first_version_is_still_read() -> None:
+    """A real one, as it was written then; what was added since has its default."""
+    text = (Path(__file__).parent / "data/record_v1.json").read_text(encoding="utf-8")
+    record = store.parse(text, "record_v1.json")
+    assert record.schema_version == 1 and record.versions.checkpoint_hash == "a07dc6749fa2011724343a54e8f1cc69.dir"
+    assert store.parse(record.model_dump_json(), "again") == record

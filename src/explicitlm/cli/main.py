@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from explicitlm.cli import archive, cluster, compare, data, experiments, knowledge, migrate, report, watch
+from explicitlm.cli import archive, cluster, compare, data, experiments, knowledge, migrate, proof, report, watch
 from explicitlm.common.errors import run_reporting
 
 app = typer.Typer(
@@ -20,7 +20,7 @@ app = typer.Typer(
     "The everyday commands are DVC's own: dvc exp run -S epochs=10 -n exp_003, dvc exp show, "
     "dvc repro --single-item record. These verbs add what DVC does not do.",
 )
-for group in (experiments, compare, report, data, archive, migrate, watch):
+for group in (experiments, compare, report, data, archive, migrate, proof, watch):
     app.add_typer(group.app)
 app.add_typer(knowledge.speaking)
 app.add_typer(cluster.app, name="cluster")

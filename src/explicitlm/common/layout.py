@@ -27,6 +27,8 @@ CHECKPOINT_FILES = ("model.safetensors", "config.json", "tokenizer.json")
 CHECKPOINTS = "checkpoints"  # a link to POINTERS: the name by which people and DVC reach pointers and weights
 POINTERS = "experiments/checkpoints"  # where git has the pointers; DVC's own walk skips the folder (.dvcignore)
 RECORDS = "experiments/records"
+EQUIVALENT = "experiments/equivalent"  # versions of lm/ that were seen to train alike
+VERDICTS = "experiments/verdicts"  # what came of running experiments again, a folder each
 
 # What stays on this machine
 LOCAL = ".explicitlm"
@@ -37,6 +39,7 @@ ROWS = f"{LOCAL}/rows.json"  # what was read of the records, to be read faster
 SENT = f"{LOCAL}/sent.json"  # in a cluster tree: the receipt of what left the login node
 RETURNED = f"{LOCAL}/returned.json"  # and of what the training left
 PUSHED = f"{LOCAL}/pushed"  # where `cluster push` sent it last
+PROOFS = f"{LOCAL}/proofs"  # trees in which experiments are run again, and the logs of that
 LOGS = "logs"
 REPORTS = (
     "status.json",
@@ -81,3 +84,8 @@ def log(experiment: str) -> str:
 def cluster_tree(experiment: str) -> str:
     """The git worktree of an experiment that trains on a cluster."""
     return f"{CLUSTER}/{experiment}"
+
+
+def verdicts(experiment: str) -> str:
+    """What came of running an experiment again: a file for each check."""
+    return f"{VERDICTS}/{experiment}"

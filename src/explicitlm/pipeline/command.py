@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 from explicitlm.lm.config import TrainConfig
 
 
 def training_arguments(config: TrainConfig) -> list[str]:
+    """The command for checked hyperparameters."""
+    return arguments_of(config.model_dump())
+
+
+def arguments_of(values: Mapping[str, Any]) -> list[str]:
     """`accelerate launch 1_pretrain.py --epochs 10 ...`, every hyperparameter by its long option.
 
     All of them are named, also those at their defaults: the command must mean the same when defaults have changed.
     """
     words = ["accelerate", "launch", "1_pretrain.py"]
-    for name, value in config.model_dump().items():
+    for name, value in values.items():
         if isinstance(value, bool):
             words.append(f"--{name}" if value else f"--no-{name}")
         else:

@@ -42,7 +42,14 @@ class Outcome:
     tail: list[str] = field(default_factory=list)
 
 
-def run_logged(words: list[str], log: Path, environment: Mapping[str, str], script: str, append: bool) -> Outcome:
+def run_logged(
+    words: list[str],
+    log: Path,
+    environment: Mapping[str, str],
+    script: str,
+    append: bool,
+    folder: Path | None = None,
+) -> Outcome:
     """Runs a command to its end.
 
     Args:
@@ -51,12 +58,14 @@ def run_logged(words: list[str], log: Path, environment: Mapping[str, str], scri
         environment: its environment.
         script: word of the command line by which the processes that do the work are known.
         append: keep what the log holds (a resumed run).
+        folder: where it runs, if not here; off a terminal its lines then go to the log only.
     """
     outcome = Outcome()
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab" if append else "wb") as file:
         process = subprocess.Popen(
             words,
+            cwd=folder,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -72,7 +81,7 @@ def run_logged(words: list[str], log: Path, environment: Mapping[str, str], scri
         earlier = {number: signal.signal(number, pass_on) for number in PASSED_ON}
         try:
             assert process.stdout is not None
-            outcome.tail = _copy(process.stdout, file)
+            outcome.tail = _copy(process.stdout, file, shown=folder is None)
             outcome.exit_code = process.wait()
         except BaseException:
             _end_session(process)
@@ -104,7 +113,7 @@ def _end_session(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _copy(source: IO[bytes], log: IO[bytes], keep: int = 20) -> list[str]:
+def _copy(source: IO[bytes], log: IO[bytes], keep: int = 20, shown: bool = True) -> list[str]:
     """Copies lines to log and terminal; on a terminal the step lines become one progress bar."""
     tail: list[str] = []
     console = Console(stderr=True)
@@ -128,7 +137,7 @@ def _copy(source: IO[bytes], log: IO[bytes], keep: int = 20) -> list[str]:
                 )
             elif console.is_terminal:
                 progress.console.print(tail[-1], markup=False, highlight=False)
-            else:
+            elif shown:
                 sys.stdout.buffer.write(line)
                 sys.stdout.buffer.flush()
     return tail

@@ -34,15 +34,24 @@ def add(main: Path, folder: Path) -> None:
             shutil.copy2(main / name, folder / name, follow_symlinks=False)
 
 
+def add_at(main: Path, folder: Path, commit: str) -> None:
+    """Makes a worktree on another commit.
+
+    Raises:
+        UsageError: in git's words.
+    """
+    _Main(main).add_worktree(folder, commit)
+
+
 def remove(main: Path, folder: Path) -> None:
     """Removes a worktree and everything in it."""
     _Main(main).remove_worktree(folder)
 
 
 class _Main(Git):
-    def add_worktree(self, folder: Path) -> None:
+    def add_worktree(self, folder: Path, commit: str = "HEAD") -> None:
         self._write("worktree", "prune")  # of folders that were removed by hand
-        self._write("worktree", "add", "--quiet", "--detach", str(folder), "HEAD", more=AS_IT_IS)
+        self._write("worktree", "add", "--quiet", "--detach", str(folder), commit, more=AS_IT_IS)
 
     def remove_worktree(self, folder: Path) -> None:
         self._write("worktree", "remove", "--force", str(folder))

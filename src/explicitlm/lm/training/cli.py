@@ -45,6 +45,12 @@ def build_parser() -> argparse.ArgumentParser:
         note = "; used if present" if name in OPTIONAL else ""
         group.add_argument(f"--{name}", metavar="PATH", help=f"{text} (default: {default}{note})")
     group.add_argument("--resume", action="store_true", help="continue from the last good state of this run")
+    group.add_argument(
+        "--stop_after",
+        type=int,
+        metavar="STEPS",
+        help="end after so many optimizer steps, without a checkpoint; what is trained until then is not changed by it",
+    )
     return parser
 
 
@@ -75,8 +81,8 @@ def parse(argv: Sequence[str]) -> tuple[TrainConfig, RunPaths]:
     """
     values = vars(build_parser().parse_args(argv))
     options = {name: values.pop(name) for name in (*INPUTS, *OUTPUTS)}
-    resume = values.pop("resume")
-    return parse_train_config(values, "the command line"), RunPaths.of(options, resume)
+    resume, stop_after = values.pop("resume"), values.pop("stop_after")
+    return parse_train_config(values, "the command line"), RunPaths.of(options, resume, stop_after)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

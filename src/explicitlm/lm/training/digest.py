@@ -11,18 +11,19 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from explicitlm.common.errors import TrainingError
 from explicitlm.lm.training.determinism import rng_state
 from explicitlm.lm.training.group import Group
 
 NAME = "digests.csv"
-HEADER = "step,batches,rng,weights,chain\n"
+HEADER = "step,batches,rng,optimizer,weights,bank,chain\n"
 
 
 class DigestChain:
@@ -48,20 +49,37 @@ class DigestChain:
         """Adds the sequences of one optimizer step, of all processes in order."""
         self._batches = _sha256(self._batches.encode(), sequences.astype("<i8").tobytes())
 
-    def link(self, step: int, weights: Mapping[str, Tensor]) -> None:
-        """Appends a row. Collective: the generators of all processes count, and their weights must agree.
+    @staticmethod
+    def due(step: int, interval: int) -> bool:
+        """Whether a link stands after `step` optimizer steps, other than the run's last."""
+        return step % interval == 0 or (step < interval and step & (step - 1) == 0)
+
+    def link(self, step: int, model: nn.Module, optimizer: Mapping[str, Any]) -> None:
+        """Appends a row. Collective: the generators of all processes count, and their states must agree.
+
+        Args:
+            step: optimizer steps done.
+            model: parameters are its weights, all other tensors of its state the bank.
+            optimizer: the optimizer's state_dict.
 
         Raises:
-            TrainingError: the processes' weights or banks have parted.
+            TrainingError: the processes' weights, banks or optimizers have parted.
         """
         rng = _sha256("".join(self._group.gather(digest_rng())).encode())
-        of_ranks = self._group.gather(digest_tensors(weights))
+        names = {name for name, _ in model.named_parameters()}
+        state = model.state_dict()
+        parts = (
+            _digest_optimizer(optimizer),
+            digest_tensors({name: tensor for name, tensor in state.items() if name in names}),
+            digest_tensors({name: tensor for name, tensor in state.items() if name not in names}),
+        )
+        of_ranks = self._group.gather(",".join(part[:32] for part in parts))
         if len(set(of_ranks)) > 1:
             raise TrainingError(
                 f"the processes' weights are no longer equal at step {step}",
                 "run again; if it stays, one machine computes wrongly or differently",
             )
-        row = f"{step},{self._batches[:32]},{rng[:32]},{of_ranks[0][:32]}"
+        row = f"{step},{self._batches[:32]},{rng[:32]},{of_ranks[0]}"
         self._chain = _sha256(self._chain.encode(), row.encode())
         if self._group.rank:
             return
@@ -87,6 +105,12 @@ def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
         total.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         total.update(tensor.view(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()
+
+
+def _digest_optimizer(state: Mapping[str, Any]) -> str:
+    """Hex SHA-256 over the moments and counters of every parameter; not over settings, such as the rate."""
+    values = {f"{index}.{key}": value for index, own in state["state"].items() for key, value in own.items()}
+    return digest_tensors({name: torch.as_tensor(value) for name, value in values.items()})
 
 
 def digest_rng() -> str:

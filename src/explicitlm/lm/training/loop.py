@@ -127,8 +127,11 @@ class Trainer:
         self._window_targets = self._count_targets()
         set_rng_state(state.own["rng"])
 
-    def run(self) -> dict[str, float | int]:
-        """Trains to the end and returns the final metrics.
+    def run(self, stop_after: int | None = None) -> dict[str, float | int] | None:
+        """Trains to the end and returns the final metrics; None if it was to stop before the end.
+
+        Args:
+            stop_after: optimizer steps after which it ends early; until then all is as in the whole run.
 
         Raises:
             Interrupted: a signal came; a state has been saved.
@@ -137,6 +140,7 @@ class Trainer:
         self._observers.start(self._step, self.steps, self._tokens)
         if not (self._step or self._micro):
             self._digests.start()
+            self._digests.link(0, self._model, self._optimizer.state_dict())
         self._wrapped.train()
         if self._group.size > 1 and self._step < self.steps:
             self._settle_buckets()
@@ -146,6 +150,8 @@ class Trainer:
             if self._step == self.steps:
                 self._states.settle()
                 return self._summary()  # a signal that comes now has nothing left to interrupt
+            if stop_after is not None and self._step >= stop_after:
+                return None
             self._leave_if_told()
             self._train_micro_batch()
             if self._micro == self._plan.micro_batches(self._step):
@@ -244,8 +250,8 @@ class Trainer:
         done = self._step == self.steps
         if done or self._step % self._config.log_interval == 0:
             self._log(rate)
-        if done or self._step % self._config.digest_interval == 0:
-            self._digests.link(self._step, self._model.state_dict())
+        if done or self._digests.due(self._step, self._config.digest_interval):
+            self._digests.link(self._step, self._model, self._optimizer.state_dict())
         if done or self._step % self._config.save_interval == 0:
             self._save()
         self._observers.advance(self._step)

@@ -115,8 +115,10 @@ class Session:
         self._start_tracker()
         observers.connect(writer, self._tracker, summarise=writer.summary if writer else None)
         self._stop.deferred = True
-        metrics = trainer.run()
-        if group.rank == 0 and writer:
+        metrics = trainer.run(paths.stop_after)
+        if metrics is None:
+            self.display.show(f"stopped after {trainer.step} of {trainer.steps} steps, as asked: no checkpoint")
+        elif group.rank == 0 and writer:
             facts = run_data.knowledge.facts if run_data.knowledge else {}
             checkpoint.save(paths.out_dir, accelerator.unwrap_model(model), run_data.tokenizer, facts)
             writer.summary(metrics)

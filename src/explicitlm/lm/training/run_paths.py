@@ -30,7 +30,8 @@ TEXT_NOTE = "text.json"  # in it: what was prepared of the training text
 class RunPaths:
     """Paths of one training; None for optional data that is absent.
 
-    run_id: names the run for SwanLab; description: the user's words; resume: continue from the last state.
+    run_id: names the run for SwanLab; description: the user's words; resume: continue from the last state;
+    stop_after: end after so many optimizer steps of the whole run, with no checkpoint; None: train to the end.
     """
 
     dataset: Path
@@ -44,6 +45,7 @@ class RunPaths:
     run_id: str
     description: str
     resume: bool
+    stop_after: int | None = None
 
     @property
     def sources(self) -> Sources:
@@ -56,7 +58,7 @@ class RunPaths:
         return self.run_dir / "states"
 
     @classmethod
-    def of(cls, options: dict[str, str | None], resume: bool) -> RunPaths:
+    def of(cls, options: dict[str, str | None], resume: bool, stop_after: int | None = None) -> RunPaths:
         """Paths from command line options (None: not given) and the environment.
 
         Raises:
@@ -87,4 +89,5 @@ class RunPaths:
             run_id=run_id,
             description=os.environ.get("EXPLICITLM_DESCRIPTION", ""),
             resume=resume,
+            stop_after=stop_after,
         )

@@ -1,0 +1,1 @@
+"""Experiments and code changes, proven by training again in trees of their own."""

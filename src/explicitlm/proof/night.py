@@ -1,0 +1,78 @@
+"""`explicitlm reproduce --next`: the cheapest experiments that nobody has retrained yet, as many as the time allows."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+
+from explicitlm.common.errors import UsageError
+from explicitlm.proof.reproduce import reproduce
+from explicitlm.records import store
+from explicitlm.records.schema import Record
+from explicitlm.records.verdict import Verdict, load_verdicts
+from explicitlm.vcs.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+def seconds(text: str) -> float:
+    """A time such as 2h, 90m or 300s.
+
+    Raises:
+        UsageError: it is none.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if not match:
+        raise UsageError(f"{text!r} is not a time", "explicitlm reproduce --next --budget 2h")
+    return float(match[1]) * UNITS[match[2]]
+
+
+def unverified(workspace: Workspace) -> list[Record]:
+    """Records with weights that nobody has retrained, the cheapest training first."""
+    verdicts = load_verdicts(workspace.main)
+    records = [store.load(workspace.main, name) for name in store.ids(workspace.main)]
+    done = {name for name, verdict in verdicts.items() if verdict.how == "retrained"}
+    waiting = [each for each in records if each.versions.checkpoint_hash and each.experiment.id not in done]
+    return sorted(waiting, key=_cost)
+
+
+def verify_next(workspace: Workspace, budget: float) -> list[Verdict]:
+    """Retrains one after the other, as long as the next one is expected to end within the budget of seconds.
+
+    What is expected is the recorded duration of its training, times what the last ones took longer than theirs.
+
+    Raises:
+        UsageError: not even the cheapest fits.
+    """
+    start, slower, verdicts = time.monotonic(), 1.0, []
+    waiting = unverified(workspace)
+    for record in waiting:
+        expected = _cost(record) * slower
+        if time.monotonic() - start + expected > budget:
+            break
+        verdict = reproduce(workspace, record.experiment.id, retrain=True)
+        logger.info(f"{verdict.experiment}: {verdict.verdict}")
+        verdicts.append(verdict)
+        slower = max(1.0, verdict.duration_s / max(_cost(record), 1.0))
+    if waiting and not verdicts:
+        raise UsageError(f"the cheapest, {waiting[0].experiment.id}, trained {_cost(waiting[0]):.0f} s: "
+                         f"more than the budget of {budget:.0f} s", "give a larger --budget")  # fmt: skip
+    return verdicts
+
+
+def _cost(record: Record) -> float:
+    return record.timing.duration_s if record.timing else 0.0
+
+
+def summary(workspace: Workspace) -> str:
+    """Such as `23 of 25 identical, 2 differ: torch 2.13 -> 2.14`; what is only restored or cut short does not count."""
+    retrained = [each for each in load_verdicts(workspace.main).values() if each.how == "retrained"]
+    same = sum(each.verdict == "identical" for each in retrained)
+    text = f"{same} of {len(retrained)} identical"
+    other = [each for each in retrained if each.verdict != "identical"]
+    if not other:
+        return text
+    words = list(dict.fromkeys(each.differences[0].words() for each in other if each.differences))
+    return f"{text}, {len(other)} differ" + (f": {'; '.join(words[:3])}" if words else "")

@@ -1,0 +1,225 @@
+"""`explicitlm reproduce`: an experiment brought back in a tree of its own, trained again if asked, and judged."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shlex
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from explicitlm.common import layout
+from explicitlm.common.clock import now
+from explicitlm.common.environment import NUM_THREADS
+from explicitlm.common.errors import DataError, ExplicitLMError
+from explicitlm.pipeline import identity
+from explicitlm.proof import tree as trees
+from explicitlm.records import causes, chain, store
+from explicitlm.records.manifest import Manifest
+from explicitlm.records.schema import Record
+from explicitlm.records.verdict import Difference, Grade, Verdict, save_verdict
+from explicitlm.vcs.cache import folder_hash
+from explicitlm.vcs.pointer import Pointer, parse_pointer
+from explicitlm.vcs.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+TOLERANCE = 0.01  # of a metric, relative; for rates near 0 absolute
+PRINTED = 4  # decimals with which the log and the tables show a loss
+
+
+@dataclass
+class Findings:
+    """What a check found so far."""
+
+    grade: Grade = "identical"
+    how: Literal["restored", "head", "retrained"] = "restored"
+    differences: list[Difference] = field(default_factory=list)
+    reason: str | None = None
+    comparison: chain.Comparison | None = None
+    checkpoint: str | None = None
+    run: trees.Run | None = None
+
+
+def reproduce(workspace: Workspace, experiment: str, retrain: bool, steps: int | None = None) -> Verdict:
+    """Checks one experiment and keeps the verdict beside its record.
+
+    Args:
+        retrain: train again to the end.
+        steps: train for so many optimizer steps only and compare the head of the digest chain.
+
+    Raises:
+        UsageError: there is no such record.
+    """
+    clock, record = time.monotonic(), store.load(workspace.main, experiment)
+    found = Findings(how="head" if steps else "retrained" if retrain else "restored")
+    try:
+        _check(workspace, record, found, steps)
+    except ExplicitLMError as error:
+        found.grade, found.reason = "not_reproducible", error.cause
+    verdict = _verdict(experiment, found, time.monotonic() - clock)
+    logger.info(f"kept: {save_verdict(workspace.main, verdict)}")
+    return verdict
+
+
+def _check(workspace: Workspace, record: Record, found: Findings, steps: int | None) -> None:
+    experiment, git = record.experiment.id, workspace.git
+    commit = git.tag_commit(experiment)
+    if record.versions.checkpoint_hash is None:
+        raise DataError(f"its training {record.status}: there are no weights to compare with", "")
+    if commit is None:
+        _cause(found, "code", f"tag {experiment}", record.versions.experiment_commit, None)
+        raise DataError(f"tag {experiment} is not in this clone", "git fetch --tags")
+    if commit != record.versions.experiment_commit:
+        _cause(found, "code", f"tag {experiment}", record.versions.experiment_commit, commit)
+    with trees.isolated(workspace, experiment, commit) as tree:
+        logger.info(f"{experiment}: code of {commit[:8]}")
+        _compare_versions(tree, record, found)
+        _restore(workspace, tree, record, found)
+        if found.how == "restored":
+            found.checkpoint = folder_hash(tree.workdir / layout.weights(experiment))
+            found.grade = "identical" if found.checkpoint == record.versions.checkpoint_hash else "different"
+            if found.differences and found.grade == "identical":
+                found.grade = "different"  # the weights are there, but not what they would be made of
+            return
+        recorded = _recorded(tree.workdir)
+        found.run = _train(workspace, tree, record, steps)
+        found.differences += causes.of_environment(record.environment.model_dump(), found.run.environment)
+        _judge(tree, record, found, recorded)
+
+
+def _compare_versions(tree: Workspace, record: Record, found: Findings) -> None:
+    sealed = Manifest.model_validate_json((tree.workdir / layout.MANIFEST).read_bytes())
+    found.differences += causes.of_code(record, sealed, identity.code_digests(tree))
+    found.differences += causes.of_parameters(record, sealed)
+    versions = {Path(path).name: pointer.md5 for path, pointer in trees.pointers(tree.workdir).items()}
+    found.differences += causes.of_data(record, versions)
+
+
+def _restore(workspace: Workspace, tree: Workspace, record: Record, found: Findings) -> None:
+    """Brings data, and weights where they are compared as such, from cache and remote, and checks their bytes."""
+    experiment = record.experiment.id
+    wanted: dict[str, Pointer] = trees.pointers(tree.workdir)
+    weights = layout.weights(experiment)
+    if found.how == "restored":
+        text = workspace.git.read(f"refs/tags/{experiment}", layout.weights_pointer(experiment))
+        if text is None:
+            text = (workspace.main / layout.weights_pointer(experiment)).read_text(encoding="utf-8")
+        wanted[weights] = parse_pointer(text, layout.weights_pointer(experiment))
+    with workspace.open_store() as data_store:
+        for path, pointer in wanted.items():
+            try:
+                data_store.fetch({path: pointer})
+                if data_store.drop_damaged([pointer.md5, *data_store.parts(pointer)]):
+                    data_store.fetch({path: pointer})
+            except ExplicitLMError:
+                _cause(found, "weights" if path == weights else "data", path, pointer.md5[:8], "nowhere")
+                raise
+            entries = data_store.entries(pointer)
+            if entries is None:
+                tree.dvc.checkout(f"{path}.dvc", force=True)
+            else:
+                data_store.link({tree.workdir / path / name: md5 for name, md5 in entries.items()})
+
+
+def _recorded(folder: Path) -> dict[str, str]:
+    """What the recorded run left in its commit: the chain and the curves, before they are written over."""
+    names = ("digests.csv", "train.csv", "val.csv")
+    return {name: (folder / layout.RUN / name).read_text(encoding="utf-8") for name in names
+            if (folder / layout.RUN / name).exists()}  # fmt: skip
+
+
+def _train(workspace: Workspace, tree: Workspace, record: Record, steps: int | None) -> trees.Run:
+    words = shlex.split(record.experiment.command)
+    if words[:3] != ["accelerate", "launch", layout.TRAINING_SCRIPT]:
+        raise DataError(f"the record's command is no training of this project: {record.experiment.command}", "")
+    if steps is not None:
+        words += ["--stop_after", str(steps)]
+    threads = record.environment.model_dump().get("num_threads")
+    chosen = os.environ.get(NUM_THREADS) or os.environ.get("OMP_NUM_THREADS", "1") != "1"
+    more = {} if chosen or not isinstance(threads, int) else {NUM_THREADS: str(threads)}
+    log = workspace.main / layout.PROOFS / f"{record.experiment.id}.log"
+    logger.info(f"training again; log: {log}")
+    run = trees.train(tree, words, log, more)
+    if run.outcome.exit_code:
+        said = next((line for line in reversed(run.outcome.tail) if line.strip()), "it said nothing")
+        raise DataError(f"its training fails here: {said}", f"cat {log}")
+    return run
+
+
+def _judge(tree: Workspace, record: Record, found: Findings, recorded: Mapping[str, str]) -> None:
+    run = found.run
+    assert run is not None
+    found.comparison = chain.compare(recorded.get("digests.csv", ""), run.digests)
+    parted = found.comparison.first_divergent is not None
+    if found.how == "retrained":
+        found.checkpoint = folder_hash(tree.workdir / layout.CHECKPOINT)
+        parted = found.checkpoint != record.versions.checkpoint_hash
+    if not parted:
+        found.grade = "identical"
+        return
+    curves = [(_values(recorded.get(name, "")), _values(_read(tree, name))) for name in ("train.csv", "val.csv")]
+    if found.how == "retrained":
+        curves.append((_numbers(record.results.metrics), _numbers(run.metrics)))
+    found.grade = grade(curves)
+
+
+def grade(curves: list[tuple[dict[str, float], dict[str, float]]]) -> Grade:
+    """How near the numbers of two runs are whose weights differ; speeds are no results and do not count."""
+    pairs = [(was[key], now[key]) for was, now in curves for key in was.keys() & now.keys()]
+    if not pairs:
+        return "different"
+    if all(round(was, PRINTED) == round(now, PRINTED) for was, now in pairs):
+        return "same_curve"
+    if all(math.isclose(was, now, rel_tol=TOLERANCE, abs_tol=TOLERANCE) for was, now in pairs):
+        return "within_tolerance"
+    return "different"
+
+
+def _read(tree: Workspace, name: str) -> str:
+    path = tree.workdir / layout.RUN / name
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def _values(text: str) -> dict[str, float]:
+    """The cells of a curve by `step column`."""
+    header, *rows = [line.split(",") for line in text.splitlines()] or [[]]
+    return {
+        f"{row[0]} {name}": float(cell)
+        for row in rows
+        for name, cell in zip(header[1:], row[1:], strict=False)
+        if cell and not name.endswith("_per_sec")
+    }
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {key: float(value) for key, value in metrics.items() if isinstance(value, int | float)}
+
+
+def _cause(found: Findings, cause: Any, what: str, was: Any, now: Any) -> None:
+    found.differences.append(Difference(cause=cause, what=what, was=was, now=now))
+
+
+def _verdict(experiment: str, found: Findings, seconds: float) -> Verdict:
+    comparison = found.comparison
+    return Verdict(
+        experiment=experiment,
+        checked_at=now(),
+        duration_s=round(seconds, 3),
+        how=found.how,
+        verdict=found.grade,
+        causes=list(dict.fromkeys(each.cause for each in found.differences)),
+        differences=found.differences,
+        steps=comparison.steps if comparison else None,
+        last_equal_step=comparison.last_equal if comparison else None,
+        first_divergent_step=comparison.first_divergent if comparison else None,
+        part=comparison.part if comparison else None,
+        parts=comparison.parts if comparison else [],
+        reason=found.reason,
+        checkpoint_hash=found.checkpoint,
+        metrics=found.run.metrics if found.run else {},
+        environment=found.run.environment if found.run else {},
+    )
