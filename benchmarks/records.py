@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cpu", action="store_true", help="processor seconds instead of seconds on the clock")
     arguments = parser.parse_args()
-    global CPU  # noqa: PLW0603 (one switch of the whole script)
+    global CPU
     CPU = arguments.cpu
     folder = Path(tempfile.mkdtemp(prefix="records-"))
     try:
