@@ -1,28 +1,30 @@
 """What one experiment costs on top of its training: our three stages against three that do nothing.
 
-Both run by `dvc exp run` in projects of the same data and parameters, in turn, several rounds in one go; the training's
-own seconds (its record says them) are taken off. Also timed: the same in isolation (--temp) and publishing.
+Both run by `dvc exp run` in projects of the same data and parameters, in turn, several rounds in one go. The training
+is a stub that only writes its files (tests/support/stub_training.py), so that nothing is to be taken off. Also timed: the
+same in isolation (--temp), publishing, `explicitlm --help`, and runs beside 100 and 500 published experiments. Wall and
+CPU seconds of the whole process tree; ratios of wall seconds, those of pointers of CPU seconds.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import resource
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/support"))
 from _report import REPOSITORY, report
+from stub_training import stub_training
 
-SMALL = (
-    "epochs=1", "dim=32", "n_layers=2", "n_heads=4", "n_kv_heads=2", "vocab_size=300", "max_seq_len=32",
-    "knowledge_num=256", "knowledge_dim=16", "batch_size=512",
-)  # fmt: skip
 TRIVIAL = """stages:
   sync_data:
     cmd: mkdir -p out && echo data > out/data
@@ -40,6 +42,16 @@ TRIVIAL = """stages:
 """
 
 
+POINTER = "outs:\n- md5: {}.dir\n  size: 3\n  nfiles: 1\n  hash: md5\n  path: {}\n"
+
+
+class Cost(NamedTuple):
+    """Seconds of a command and everything below it."""
+
+    wall: float
+    cpu: float
+
+
 def main() -> None:
     """Measures and reports."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -48,76 +60,92 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         times = measure(Path(folder), options.rounds)
-    trivial = statistics.median(times["trivial"])
+    middle = {
+        what: Cost(*(statistics.median(cost[kind] for cost in costs) for kind in (0, 1)))
+        for what, costs in times.items()
+    }
+    trivial = middle["trivial"]
     rows = [
-        {"what": what, "seconds": round(statistics.median(values), 2), "over trivial stages": ratio(values, trivial)}
-        for what, values in times.items()
+        {
+            "what": what,
+            "wall s": round(cost.wall, 2),
+            "CPU s": round(cost.cpu, 2),
+            "wall over trivial": f"{cost.wall / trivial.wall:.2f}",
+        }
+        for what, cost in middle.items()
     ]
     numbers = {
-        "trivial_s": trivial,
-        "overhead_s": statistics.median(times["ours, less its training"]),
-        "overhead_over_trivial": statistics.median(times["ours, less its training"]) / trivial,
-        "publish_s": statistics.median(times["publish"]),
+        "exp_run_over_trivial_s": middle["ours"].wall - trivial.wall,
+        "exp_run_over_trivial_ratio": middle["ours"].wall / trivial.wall,
+        "exp_run_over_trivial_cpu_s": middle["ours"].cpu - trivial.cpu,
+        "temp_over_trivial_s": middle["ours with --temp"].wall - trivial.wall,
+        "publish_s": middle["publish"].wall,
+        "pointers_100_over_0": middle["ours beside 100 published"].cpu / middle["ours"].cpu,
+        "pointers_500_over_0": middle["ours beside 500 published"].cpu / middle["ours"].cpu,
+        "help_s": middle["help"].wall,
     }
     report("one experiment on top of its training", {"overhead": rows}, numbers, options.json)
 
 
-def ratio(values: list[float], trivial: float) -> str:
-    """How many times the trivial run, for the table."""
-    return f"{statistics.median(values) / trivial:.1f}"
-
-
-def measure(folder: Path, rounds: int) -> dict[str, list[float]]:
-    """Seconds by kind of run."""
-    ours, plain = project(folder / "ours"), project(folder / "plain")
+def measure(folder: Path, rounds: int) -> dict[str, list[Cost]]:
+    """Costs by kind of run."""
+    commands = stub_training(folder / "stub")
+    ours, plain = project(folder / "ours", commands), project(folder / "plain", commands)
     (plain / "dvc.yaml").write_text(TRIVIAL)
-    run(plain, "git", "commit", "-qam", "three trivial stages")
-    times: dict[str, list[float]] = {
-        "trivial": [], "ours, less its training": [], "ours with --temp, less its training": [], "publish": [],
-    }  # fmt: skip
+    run(plain, commands, "git", "commit", "-qam", "three trivial stages")
+    crowded = {number: beside(ours, folder / f"crowded_{number}", commands, number) for number in (100, 500)}
+    times: dict[str, list[Cost]] = {}
     for number in range(rounds + 1):
-        name = f"exp_{number}"
-        overrides = [word for pair in (*SMALL, f"seed={number}") for word in ("-S", pair)]
-        seconds = {"trivial": run(plain, "dvc", "exp", "run", "-n", name, "-S", f"seed={number}")}
-        whole = run(ours, "dvc", "exp", "run", "-n", name, *overrides)
-        seconds["ours, less its training"] = whole - training(ours, name)
-        seconds["publish"] = run(ours, "explicitlm", "publish", name)
-        isolated = [*overrides, "-S", f"seed={number + 1000}"]
-        whole = run(ours, "dvc", "exp", "run", "--temp", "-n", f"{name}_temp", *isolated)
-        run(ours, "explicitlm", "publish", f"{name}_temp")
-        seconds["ours with --temp, less its training"] = whole - training(ours, f"{name}_temp")
+        name, seed = f"exp_{number}", ["-S", f"seed={number}"]
+        costs = {
+            "trivial": run(plain, commands, "dvc", "exp", "run", "-n", name, *seed),
+            "ours": run(ours, commands, "dvc", "exp", "run", "-n", name, *seed),
+        }
+        for published, place in crowded.items():
+            costs[f"ours beside {published} published"] = run(place, commands, "dvc", "exp", "run", "-n", name, *seed)
+        isolated = ["dvc", "exp", "run", "--temp", "-n", f"{name}_temp", "-S", f"seed={number + 1000}"]
+        costs["ours with --temp"] = run(ours, commands, *isolated)
+        costs["help"] = run(ours, commands, "explicitlm", "--help")
+        # Last: it commits, so that the next round starts from another commit, and puts the workspace back
+        costs["publish"] = run(ours, commands, "explicitlm", "publish", name)
         if number:  # the first round fills caches
-            for kind, value in seconds.items():
-                times[kind].append(value)
+            for kind, cost in costs.items():
+                times.setdefault(kind, []).append(cost)
     return times
 
 
-def project(folder: Path) -> Path:
+def project(folder: Path, commands: Path) -> Path:
     """A clone of this repository with the sample data."""
     subprocess.run(["git", "clone", "-q", str(REPOSITORY), str(folder)], check=True)
     for key, value in (("user.name", "benchmark"), ("user.email", "benchmark@example.org")):
-        run(folder, "git", "config", key, value)
-    run(folder, "explicitlm", "sample-data")
+        run(folder, commands, "git", "config", key, value)
+    run(folder, commands, "explicitlm", "sample-data")
     return folder
 
 
-def training(folder: Path, name: str) -> float:
-    """Seconds of the training process alone, as its record has them."""
-    record = json.loads((folder / f"experiments/records/{name}.json").read_text(encoding="utf-8"))
-    return float(record["timing"]["duration_s"])
+def beside(source: Path, folder: Path, commands: Path, number: int) -> Path:
+    """A copy of a project with the pointers and records of many published experiments in HEAD."""
+    shutil.copytree(source, folder, symlinks=True)
+    for index in range(number):
+        name = f"published_{index}"
+        (folder / f"experiments/checkpoints/{name}.dvc").write_text(POINTER.format(f"{index:032x}", name))
+    run(folder, commands, "git", "add", "--force", "experiments/checkpoints")
+    run(folder, commands, "git", "commit", "-qm", f"{number} experiments")
+    return folder
 
 
-def run(folder: Path, *words: str) -> float:
-    """Seconds of a command; its output only if it fails."""
+def run(folder: Path, commands: Path, *words: str) -> Cost:
+    """What a command costs; its output only if it fails."""
     env = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
         "DVC_SITE_CACHE_DIR": str(folder.parent / "site"),
     }
-    start = time.perf_counter()
+    used, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(list(words), cwd=folder, env=env, capture_output=True, text=True)
+    wall, now = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise SystemExit(f"{' '.join(words)} gave {done.returncode}\n{done.stdout}\n{done.stderr}")
-    return time.perf_counter() - start
+    return Cost(wall, now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime)
 
 
 if __name__ == "__main__":
