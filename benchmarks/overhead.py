@@ -1,8 +1,8 @@
 """What one experiment costs on top of its training: our three stages against three that do nothing.
 
 Both run by `dvc exp run` in projects of the same data and parameters, in turn, several rounds in one go. The training
-is a stub that only writes its files (tests/support/stub_training.py), so that nothing is to be taken off. Also timed: the
-same in isolation (--temp), publishing, `explicitlm --help`, and runs beside 100 and 500 published experiments. Wall and
+is a stub that only writes its files (tests/support/stub_training.py), so that nothing is to be taken off. Also timed:
+the same in isolation (--temp), publishing, `explicitlm --help`, and runs beside 100 and 500 published experiments. Wall and
 CPU seconds of the whole process tree; ratios of wall seconds, those of pointers of CPU seconds.
 """
 
