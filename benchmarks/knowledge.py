@@ -34,7 +34,7 @@ from explicitlm.lm.data.benchmarks import Item
 from explicitlm.lm.data.knowledge import knowledge_of
 from explicitlm.lm.model import ExplicitLM
 from explicitlm.lm.training import checkpoint
-from explicitlm.lm.training.editing import add_fact
+from explicitlm.lm.training.editing import add_facts
 from explicitlm.lm.training.evaluate import Evaluator, with_object
 from explicitlm.lm.training.group import Group
 from explicitlm.lm.training.run_data import RunData, load_run_data
@@ -98,9 +98,8 @@ def examine(world: World, name: str) -> dict[str, float]:
     finally:
         os.chdir(here)
     if loaded.model.bank is not None:
-        for fact in world.groups["inserted"]:
-            if len(loaded.tokenizer.encode(fact.sentence)) <= loaded.config.knowledge_length:
-                add_fact(loaded, fact)
+        length = loaded.config.knowledge_length
+        add_facts(loaded, [f for f in world.groups["inserted"] if len(loaded.tokenizer.encode(f.sentence)) <= length])
         rows_NL = loaded.model.bank.read(torch.arange(loaded.model.bank.rows)).numpy().astype("uint16")
         data = replace(data, knowledge=knowledge_of(rows_NL, loaded.facts, loaded.tokenizer))
     values: dict[str, float] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -27,17 +28,26 @@ def bank_of(checkpoint: Checkpoint) -> MemoryBank:
 
 
 def add_fact(checkpoint: Checkpoint, fact: Fact) -> int:
-    """Writes a fact into a row that holds none and returns the row.
+    """Writes a fact into a row that holds none and returns the row; see `add_facts`."""
+    return add_facts(checkpoint, [fact])[0]
+
+
+def add_facts(checkpoint: Checkpoint, facts: Sequence[Fact]) -> list[int]:
+    """Writes facts into rows that hold none and returns the rows.
 
     Raises:
-        UsageError: every row holds a fact, or the sentence does not fit into one.
+        UsageError: too few rows are free, or a sentence does not fit into one.
     """
-    free = (~bank_of(checkpoint).fact_N).nonzero()
-    if not len(free):
-        raise UsageError("every row of the bank holds a fact", "remove one first, or train with a larger knowledge_num")
-    row = int(free[0])
-    _write(checkpoint, row, fact)
-    return row
+    free = (~bank_of(checkpoint).fact_N).nonzero().flatten().tolist()
+    if len(free) < len(facts):
+        raise UsageError(
+            f"the bank has {len(free)} rows without a fact", "remove some first, or train with a larger knowledge_num"
+        )
+    rows = free[: len(facts)]
+    for row, fact in zip(rows, facts, strict=True):
+        _write(checkpoint, row, fact)
+    checkpoint.model.refresh_index()
+    return rows
 
 
 def edit_fact(checkpoint: Checkpoint, row: int, said: str) -> Fact:
@@ -55,6 +65,7 @@ def edit_fact(checkpoint: Checkpoint, row: int, said: str) -> Fact:
     before, _, after = fact.sentence.rpartition(fact.object)
     changed = replace(fact, sentence=f"{before}{said}{after}", object=said, uuid=None)
     _write(checkpoint, row, changed)
+    checkpoint.model.refresh_index()
     return changed
 
 
@@ -95,4 +106,3 @@ def _write(checkpoint: Checkpoint, row: int, fact: Fact) -> None:
     bank.write(torch.tensor([row]), torch.tensor([padded]))
     bank.hold_facts(torch.tensor([row]), torch.tensor([span]))
     checkpoint.facts[row] = fact
-    checkpoint.model.refresh_index()

@@ -58,6 +58,7 @@ class Evaluator:
         about_objects = {n for n in known if items[n].task == "object_prediction"}
         self._known_batches = list(_batches_of([row for row in rows if row.item in about_objects]))
         self._known = sorted(about_objects)
+        self._read_N = torch.zeros(len(knowledge.rows_NL) if knowledge else 0, dtype=torch.float64)
         labels_T = run_data.labels_T
         self._told = set() if labels_T is None else set(np.unique(labels_T).tolist())
 
@@ -70,7 +71,7 @@ class Evaluator:
         model.eval()
         try:
             with torch.inference_mode(), model.fresh_index():
-                self._read_N = torch.zeros(model.bank.rows if model.bank is not None else 0, dtype=torch.float64)
+                self._read_N.zero_()
                 loss = self._loss(model, device)
                 tasks = self.examine(model, device, self.row_batches)
                 values = {**self._accuracies(tasks), **self._memory(model, device, tasks)}
