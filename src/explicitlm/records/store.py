@@ -26,7 +26,8 @@ def save(root: Path, record: Record) -> Path:
     path = root / layout.record(record.experiment.id)
     if record.conclusion is None and path.exists():
         record = record.model_copy(update={"conclusion": load(root, record.experiment.id).conclusion})
-    write_json(path, record.model_dump(mode="json"))
+    checked = Record.model_validate(record.model_dump(mode="json"))  # model_copy checks nothing
+    write_json(path, checked.model_dump(mode="json"))
     return path
 
 
