@@ -18,8 +18,7 @@ from pathlib import Path
 metrics = json.loads(Path("experiments/run/metrics.json").read_text())
 Path("experiments/run/summary.txt").write_text(f"loss {metrics['val_loss']:.3f}\\n")
 '''
-STAGE_ENTRY = """
-  summary:
+STAGE_ENTRY = """  summary:
     cmd: PYTHONPATH=src python -m explicitlm.pipeline.summary
     deps:
       - experiments/run/metrics.json
@@ -68,8 +67,7 @@ def add_a_metric(box) -> None:
 
 def add_a_stage(box) -> None:
     (box.root / "src/explicitlm/pipeline/summary.py").write_text(STAGE)
-    with (box.root / "dvc.yaml").open("a") as file:
-        file.write(STAGE_ENTRY)
+    insert(box, "dvc.yaml", "\nstages:\n", STAGE_ENTRY)
 
 
 @dataclass(frozen=True)
