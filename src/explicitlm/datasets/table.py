@@ -39,4 +39,6 @@ DATASETS = (
     Dataset("database_init", "knowledge_base", "database_init_commit", required=False),
     Dataset("cache", "cache", "cache_commit", required=False),
 )
-TEXT = DATASETS[0]  # of which tokens are made
+TEXT = next(
+    dataset for dataset in DATASETS if dataset.folder == "database"
+)  # of which tokens are made, wherever its row is
