@@ -2,8 +2,8 @@
 
 Both run by `dvc exp run` in projects of the same data and parameters, in turn, several rounds in one go. The training
 is a stub that only writes its files (tests/support/stub_training.py), so that nothing is to be taken off. Also timed:
-the same in isolation (--temp), publishing, `explicitlm --help`, and runs beside 100 and 500 published experiments. Wall and
-CPU seconds of the whole process tree; ratios of wall seconds, those of pointers of CPU seconds.
+the same in isolation (--temp), publishing, `explicitlm --help`, and runs beside 100 and 500 published experiments.
+Wall and CPU seconds of the whole process tree; ratios of wall seconds, those of pointers of CPU seconds.
 """
 
 from __future__ import annotations
