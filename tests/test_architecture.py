@@ -17,7 +17,7 @@ SOURCE = ROOT / "src/explicitlm"
 TIERS = (
     "cli",
     "doctor",
-    "export report watch",
+    "export proof report watch",
     "cluster",
     "pipeline",
     "comparison",
