@@ -11,10 +11,11 @@ import os
 import platform
 import re
 import sys
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, distributions, requires, version
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from explicitlm.common.files import write_json
@@ -34,11 +35,26 @@ def environment(config: TrainConfig, world_size: int, device: torch.device) -> d
         "world_size": world_size,
         "precision": "bf16" if config.mixed_precision == "bf16" else "fp32",
         "num_threads": torch.get_num_threads(),
+        "cores": psutil.cpu_count(logical=False),
+        "memory_bytes": psutil.virtual_memory().total,
+        "driver": _driver(),
         "cpu": _cpu_model(),
         "platform": platform.platform(),
         "packages": _packages(),
+        "distributions": _distributions(),
         "seed": config.seed,
     }
+
+
+def _distributions() -> dict[str, str]:
+    """Versions of everything installed; a damaged installation has no name and is left out."""
+    return dict(sorted((each.name, each.version) for each in distributions() if each.name))
+
+
+def _driver() -> str | None:
+    """The first line of what the NVIDIA kernel module says of itself; None without one."""
+    path = Path("/proc/driver/nvidia/version")
+    return path.read_text(encoding="utf-8").splitlines()[0] if path.exists() else None
 
 
 def _cpu_model() -> str:
