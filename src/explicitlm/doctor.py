@@ -74,7 +74,7 @@ def _git(workspace: Workspace) -> Iterator[Check]:
     git = workspace.git
     yield Check("git", "ok", f"{git.branch() or 'detached HEAD'} at {git.head[:8]}")
     try:
-        git.check_committable()
+        workspace.check_committable()
     except UsageError as error:
         yield Check("publishing", "warn", error.cause, error.hint)
     changed, untracked = (

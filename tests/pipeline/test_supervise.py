@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import wait_for
 
 # A handler may interrupt a print, and must not print then: it writes to the file descriptor.
 WORKER = """
@@ -16,7 +17,7 @@ import os, signal, sys, time
 def save(number, frame):
     os.write(1, f"saved on {signal.Signals(number).name}\\n".encode())
     sys.exit(128 + number)
-for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
     signal.signal(number, save)
 print("ready", flush=True)
 time.sleep(600)
@@ -68,7 +69,7 @@ def test_output_goes_to_terminal_and_log_and_the_exit_code_is_kept(tmp_path: Pat
     assert "one" in out and '"exit_code": 7' in out and '"signal": null' in out
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
 def test_a_signal_reaches_the_worker_behind_a_launcher(tmp_path: Path, number: signal.Signals) -> None:
     """As under `accelerate launch`: a launcher that would die of the signal must not leave the worker alone."""
     worker, log = tmp_path / "worker.py", tmp_path / "exp.log"
@@ -105,6 +106,25 @@ def test_a_schedulers_second_signal_lets_a_worker_save(tmp_path: Path) -> None:
     out, _ = process.communicate()
     assert log.read_text() == "ready\nheard SIGUSR1\nheard SIGTERM\nsaved\n"
     assert '"exit_code": 138' in out and '"signal": "SIGUSR1"' in out
+
+
+def test_a_log_that_is_full_does_not_end_the_training(tmp_path: Path) -> None:
+    done = watch(Path("/dev/full"), "bash", "-c", "echo one; echo two; exit 0")
+    out, _ = done.communicate(timeout=60)
+    assert "one\ntwo\n" in out and '"exit_code": 0' in out and '"log_error": "No space left on device"' in out
+
+
+def test_the_launcher_ends_with_its_watcher(tmp_path: Path) -> None:
+    mark = tmp_path / "told"
+    process = watch(
+        tmp_path / "exp.log", "bash", "-c", f"trap 'echo TERM > {mark}; exit' TERM; echo ready; sleep 60 & wait"
+    )
+    assert process.stdout is not None
+    while "ready" not in process.stdout.readline():
+        pass
+    process.kill()
+    wait_for(lambda: mark.exists() and mark.read_text() == "TERM\n")
+    process.communicate(timeout=60)
 
 
 def test_an_unwritable_log_stops_it_before_anything_runs(tmp_path: Path) -> None:

@@ -1,1 +1,5 @@
 """The command line: one file a subject."""
+
+from explicitlm.common.interrupts import quiet
+
+quiet()

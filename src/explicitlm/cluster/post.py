@@ -17,7 +17,7 @@ from explicitlm.records import build, store, tracking
 from explicitlm.records.manifest import Manifest, Result, load_sealed
 from explicitlm.records.publish import publish
 from explicitlm.records.schema import Record
-from explicitlm.vcs import worktree
+from explicitlm.vcs import owners, worktree
 from explicitlm.vcs.workspace import Workspace
 from explicitlm.vcs.worktree import Worktree
 from explicitlm.vcs.yaml_file import load_yaml
@@ -38,9 +38,9 @@ def post(workspace: Workspace, experiment: str, killed: bool, upload_seconds: fl
         DataError: what came back is not what was sealed there, or was not made of what was sent.
     """
     main = workspace.main
-    workspace.git.check_committable()
+    workspace.check_committable()
     tree = trees.login_tree(main, experiment)
-    with _alone(main):
+    with owners.claim(main, experiment), _alone(main):
         if not tree.exists() and (main / layout.record(experiment)).exists():
             upload.upload(main, experiment, upload_seconds)
             return publish(workspace, experiment)

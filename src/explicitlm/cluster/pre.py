@@ -12,11 +12,12 @@ from explicitlm.cluster.receipt import Sent
 from explicitlm.common import layout
 from explicitlm.common.errors import DataError, UsageError
 from explicitlm.common.files import write_text
+from explicitlm.common.ids import is_id
 from explicitlm.pipeline import param_changes
 from explicitlm.pipeline import run as pipeline
 from explicitlm.pipeline.run import Request
 from explicitlm.records.manifest import Manifest, load_sealed
-from explicitlm.vcs import worktree
+from explicitlm.vcs import owners, worktree
 from explicitlm.vcs.dvc_config import cache_dir
 from explicitlm.vcs.workspace import Workspace
 from explicitlm.vcs.yaml_file import change_yaml, load_yaml
@@ -34,6 +35,13 @@ def pre(workspace: Workspace, experiment: str, request: Request) -> Path:
         ExplicitLMError: what keeps it from being run, before anything is made.
     """
     overrides = request.overrides()
+    if not is_id(experiment):
+        pipeline.check(workspace, experiment, overrides)  # says why
+    with owners.claim(workspace.main, experiment):
+        return _prepare(workspace, experiment, overrides)
+
+
+def _prepare(workspace: Workspace, experiment: str, overrides: Mapping[str, Any]) -> Path:
     tree = trees.login_tree(workspace.main, experiment)
     if (tree / layout.SENT).exists():
         _check_same(workspace, experiment, tree, overrides)

@@ -40,6 +40,7 @@ SENT = f"{LOCAL}/sent.json"  # in a cluster tree: the receipt of what left the l
 RETURNED = f"{LOCAL}/returned.json"  # and of what the training left
 PUSHED = f"{LOCAL}/pushed"  # where `cluster push` sent it last
 PROOFS = f"{LOCAL}/proofs"  # trees in which experiments are run again, and the logs of that
+OWNERS = f"{LOCAL}/owners"  # which processes are at work on an experiment
 LOGS = "logs"
 REPORTS = (
     "status.json",

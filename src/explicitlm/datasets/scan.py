@@ -83,6 +83,25 @@ def _unnamed(regex: str) -> str:
     return re.sub(r"\(\?P<\w+>", "(", regex)
 
 
+def files(folder: Path) -> dict[str, list[int]]:
+    """Size, modification time (ns) and inode of each file below a folder, by path in it; "" for a single file."""
+    if not folder.exists():
+        return {}
+    if not folder.is_dir():
+        return {"": _seen(folder.stat())}
+    found = {}
+    for here, _, names in os.walk(folder, followlinks=True):
+        for name in names:
+            path = Path(here, name)
+            if path.exists():
+                found[str(path.relative_to(folder))] = _seen(path.stat())
+    return found
+
+
+def _seen(stat: os.stat_result) -> list[int]:
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+
+
 def fits(listing: Listing, pointer: Pointer) -> bool:
     """Whether number and bytes of files are those of a version: false means certainly not that version."""
     return pointer.nfiles in (None, listing.nfiles) and pointer.size in (None, listing.size)

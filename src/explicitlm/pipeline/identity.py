@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -14,14 +13,12 @@ import psutil
 from explicitlm.common import layout
 from explicitlm.common.errors import UsageError
 from explicitlm.common.files import sha256
-from explicitlm.datasets.table import DATASETS
+from explicitlm.common.ids import RESERVED, RULE, is_id
 from explicitlm.records.manifest import CodeVersion
 from explicitlm.vcs.workspace import Workspace
 
 # Not code: inputs and outputs that have versions of their own.
 NOT_CODE = ("data", "checkpoints", "experiments", "logs", "params.yaml", "dvc.lock")
-RESERVED = {"run", "HEAD", *(dataset.folder for dataset in DATASETS)}
-ID_FORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def generated_id() -> str:
@@ -33,13 +30,13 @@ def check_id(experiment: str, workspace: Workspace) -> None:
     """Checks that an id can name a new experiment of this workspace.
 
     Raises:
-        UsageError: its form is not a name for a tag and files, or it is used: by a record, a tag, or an experiment.
+        UsageError: its form is not a name for a tag and files; it is used, by a record, a tag, a branch or an
+            experiment, or differs from a used one in upper and lower case only; or it was interrupted and can go on.
     """
     git, main = workspace.git, workspace.main
-    if not ID_FORM.fullmatch(experiment) or experiment in RESERVED or not git.valid_name(experiment):
+    if not is_id(experiment) or not git.valid_name(experiment):
         raise UsageError(
-            f"{experiment!r} cannot be an experiment id "
-            f"(letters, digits, '.', '_', '-'; not {', '.join(sorted(RESERVED))})",
+            f"{experiment!r} cannot be an experiment id ({RULE}; not {', '.join(sorted(RESERVED))})",
             "choose another id, such as exp_003",
         )
     choose = "choose another id (the used ones: ls experiments/records; git tag; dvc exp list -A)"
@@ -55,6 +52,10 @@ def check_id(experiment: str, workspace: Workspace) -> None:
     if prepared.exists() and prepared.resolve() != Path.cwd():
         raise UsageError(f"{experiment} is used: it is prepared for the cluster ({prepared})",
                          f"{choose}; what it waits for: explicitlm cluster list")  # fmt: skip
+    if workspace.has_states(experiment):
+        raise UsageError(f"{experiment} is used: a run of that id was interrupted and left a state to continue from",
+                         f"explicitlm run {experiment} --resume; to give it up: rm -r {layout.run_dir(experiment)}"
+                         )  # fmt: skip
 
 
 def _check_references(experiment: str, workspace: Workspace, choose: str) -> None:
@@ -68,6 +69,21 @@ def _check_references(experiment: str, workspace: Workspace, choose: str) -> Non
         raise UsageError(f"{experiment} cannot become a tag: there is a git tag {below[0]}", choose)
     if experiment in git.branches():
         raise UsageError(f"{experiment} is the name of a branch: git would not know which of them is meant", choose)
+    if commit := git.resolve(experiment):
+        raise UsageError(f"{experiment} means the commit {commit[:8]} to git (by abbreviation?)", choose)
+    if twin := _case_twin(experiment, workspace):
+        raise UsageError(f"{experiment} differs from {twin} in upper and lower case only: "
+                         "on some disks they are one file", choose)  # fmt: skip
+
+
+def _case_twin(experiment: str, workspace: Workspace) -> str | None:
+    """A used id that is the same name but for upper and lower case."""
+    main, git = workspace.main, workspace.git
+    used = {path.stem for path in (main / layout.RECORDS).glob("*.json")} | {*git.tags(), *git.experiments()}
+    for folder in (layout.RUNS, layout.CLUSTER):
+        used |= {path.name for path in (main / folder).glob("*") if path.is_dir()}
+    low = experiment.lower()
+    return next((name for name in sorted(used) if name.lower() == low and name != experiment), None)
 
 
 def started_by() -> str:

@@ -26,7 +26,17 @@ def check(workspace: Workspace, experiment: str, params: Params) -> None:
     Raises:
         ExplicitLMError: what would make it fail, with what to do.
     """
-    check_project(workspace, experiment)
+    identity.check_id(experiment, workspace)
+    check_surroundings(workspace, params)
+
+
+def check_surroundings(workspace: Workspace, params: Params) -> None:
+    """The checks that a new experiment and one that is continued have in common.
+
+    Raises:
+        ExplicitLMError: what would make it fail, with what to do.
+    """
+    _check_machine(workspace)
     question.check(workspace.main, params.against, params.expect)
     plans = resolve(workspace, params.revisions)
     check_pointers(plans)
@@ -40,7 +50,11 @@ def check_project(workspace: Workspace, experiment: str) -> None:
         ExplicitLMError: what would make the experiment fail, with what to do.
     """
     identity.check_id(experiment, workspace)
-    workspace.git.check_committable()
+    _check_machine(workspace)
+
+
+def _check_machine(workspace: Workspace) -> None:
+    workspace.check_committable()
     check_disk(workspace)
     check_cache(workspace)
     check_remote(workspace)

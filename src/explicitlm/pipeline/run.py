@@ -5,19 +5,28 @@ from __future__ import annotations
 import logging
 import re
 import signal
+import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
 from typing import Any
+
+import psutil
 
 from explicitlm.common import layout
 from explicitlm.common.environment import RESUME
-from explicitlm.common.errors import ConfigError, TrainingError, UsageError
-from explicitlm.pipeline import param_changes, preflight
+from explicitlm.common.errors import ConfigError, ExplicitLMError, TrainingError, UsageError
+from explicitlm.common.ids import is_id
+from explicitlm.pipeline import identity, param_changes, preflight
 from explicitlm.pipeline.params import Params, parse_params
+from explicitlm.pipeline.supervise import PASSED_ON
 from explicitlm.records import publish, store
 from explicitlm.records.manifest import Manifest, load_sealed
 from explicitlm.records.schema import Record
-from explicitlm.vcs.dvc import experiment_run
+from explicitlm.vcs import owners
+from explicitlm.vcs.dvc import start_experiment
 from explicitlm.vcs.workspace import Workspace
 from explicitlm.vcs.yaml_file import load_yaml
 
@@ -54,9 +63,12 @@ def run(workspace: Workspace, experiment: str, request: Request) -> Record:
     Raises:
         ExplicitLMError: before anything runs, for what can be known then; else what training or publishing said.
     """
-    overrides = param_changes.from_head(workspace, request.overrides())
-    check(workspace, experiment, overrides)
-    return _run_and_publish(workspace, experiment, overrides, {})
+    with owners.claim(workspace.main, experiment):
+        overrides = param_changes.from_head(workspace, request.overrides())
+        check(workspace, experiment, overrides)
+        # Of an earlier try that left no state: what this one leaves must be its own.
+        (workspace.run_dir(experiment) / "manifest.json").unlink(missing_ok=True)
+        return _run_and_publish(workspace, experiment, overrides, {})
 
 
 def check(workspace: Workspace, experiment: str, overrides: Mapping[str, Any]) -> None:
@@ -71,21 +83,45 @@ def check(workspace: Workspace, experiment: str, overrides: Mapping[str, Any]) -
 def resume(workspace: Workspace, experiment: str) -> Record:
     """Continues an interrupted or failed run from its last good state, with the parameters it was started with.
 
+    One that left no state begins again.
+
     Raises:
-        UsageError: there is nothing to continue.
+        ExplicitLMError: there is nothing to continue, or what would make it fail, before anything runs.
+    """
+    if not is_id(experiment):
+        identity.check_id(experiment, workspace)  # says why
+    with owners.claim(workspace.main, experiment):
+        overrides = _interrupted(workspace, experiment)
+        preflight.check_surroundings(workspace, preview(workspace, overrides))
+        if not workspace.has_states(experiment):
+            logger.info(f"{experiment} left no state to continue from: it begins again")
+        return _run_and_publish(workspace, experiment, overrides, {RESUME: "1"})
+
+
+def _interrupted(workspace: Workspace, experiment: str) -> dict[str, Any]:
+    """The parameters of a run that was interrupted.
+
+    Raises:
+        UsageError: there was none, or it has finished.
     """
     left = workspace.run_dir(experiment)
-    manifest = load_sealed(left / "manifest.json", Manifest, f"explicitlm run {experiment} starts a new one")
-    record = workspace.main / layout.record(experiment)
-    if record.exists() and store.load(workspace.main, experiment).status == "finished":
+    if is_trained(workspace, experiment):
         raise UsageError(f"{experiment} is finished", f"explicitlm publish {experiment}")
-    if not workspace.has_states(experiment):
-        raise UsageError(f"{experiment} left no state to continue from", "explicitlm run with a new id")
+    manifest = load_sealed(left / "manifest.json", Manifest, f"explicitlm run {experiment} starts a new one")
+    if manifest.id != experiment:
+        raise UsageError(f"{left / 'manifest.json'} is of {manifest.id}, not of {experiment}",
+                         f"explicitlm run {experiment} starts a new one, after: rm -r {layout.run_dir(experiment)}"
+                         )  # fmt: skip
     overrides: dict[str, Any] = {**manifest.hyperparameters.model_dump(), "description": manifest.description}
     overrides |= manifest.asked_question
     for param, version in manifest.data.items():
         overrides[f"data.{param}"] = version.revision if version else ""
-    return _run_and_publish(workspace, experiment, overrides, {RESUME: "1"})
+    return overrides
+
+
+def is_trained(workspace: Workspace, experiment: str) -> bool:
+    """Whether its weights are kept: in a DVC experiment, or under a tag."""
+    return bool(workspace.git.tag_commit(experiment) or workspace.git.experiments().get(experiment))
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
@@ -146,25 +182,53 @@ def _run_and_publish(
     workspace: Workspace, experiment: str, overrides: Mapping[str, Any], environment: dict[str, str]
 ) -> Record:
     pairs = [f"{key}={hydra(value)}" for key, value in overrides.items()]
-    # Ctrl-C reaches DVC and the training on the same terminal; this process waits for their orderly end.
-    earlier = signal.signal(signal.SIGINT, lambda *_: None)
-    try:
-        code = experiment_run(workspace.main, experiment, pairs, environment)
-    finally:
-        signal.signal(signal.SIGINT, earlier)
-    if code:
+    branch = workspace.git.branch()
+    code = _wait(start_experiment(workspace.main, experiment, pairs, environment))
+    if code and not is_trained(workspace, experiment):
         raise _ended(workspace, experiment)
-    return publish.publish(workspace, experiment)
+    if (now := workspace.git.branch()) != branch:
+        logger.warning(f"the record goes to branch {now}; the run was started on {branch}")
+    try:
+        return publish.publish(workspace, experiment)
+    except ExplicitLMError as error:
+        raise type(error)(f"{experiment} is trained and kept, but not published yet: {error.cause}",
+                          f"{error.hint}; then: explicitlm publish {experiment}") from None  # fmt: skip
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """DVC's exit code; signals to this process end the run in its own order, as its stages understand them."""
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        with suppress(psutil.Error):
+            family = psutil.Process(process.pid).children(recursive=True)
+            training = [child for child in family if _runs_stage(child, "train")]
+            for child in training or [*family, psutil.Process(process.pid)]:
+                with suppress(psutil.Error):
+                    # The stage of the training saves first; DVC and the other stages know Ctrl-C alone.
+                    child.send_signal(number if training else signal.SIGINT)
+
+    heard = [number for number in PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores HUP
+    earlier = {number: signal.signal(number, pass_on) for number in heard}
+    try:
+        return process.wait()
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+def _runs_stage(process: psutil.Process, stage: str) -> bool:
+    words = process.cmdline()
+    return f"explicitlm.pipeline.{stage}" in words and Path(words[0]).name.startswith("python")
 
 
 def _ended(workspace: Workspace, experiment: str) -> TrainingError:
-    path = workspace.main / layout.record(experiment)
-    if not path.exists():
-        return TrainingError(f"{experiment} did not start (DVC's message is above)", "explicitlm doctor")
-    record = store.load(workspace.main, experiment)
-    has_states = workspace.has_states(experiment)
-    proceed = f"explicitlm run {experiment} --resume; or " if has_states else ""
+    """Why there is no experiment; a run that was killed before it could record anything is recorded now."""
+    begun = (workspace.run_dir(experiment) / "manifest.json").exists()
+    if not begun and not (workspace.main / layout.record(experiment)).exists():
+        return TrainingError(f"{experiment} did not start (the reason is above)", "explicitlm doctor")
+    record = publish.unfinished(workspace.main, experiment)
+    store.save(workspace.main, record)
     return TrainingError(
-        f"{experiment} {record.status} (log: logs/{experiment}.log, record: {layout.record(experiment)})",
-        f"{proceed}explicitlm publish {experiment} keeps the record",
+        f"{experiment} {record.status} (log: {layout.log(experiment)}, record: {layout.record(experiment)})",
+        f"explicitlm run {experiment} --resume; or explicitlm publish {experiment} keeps the record",
     )

@@ -7,6 +7,7 @@ have saved. A second Ctrl-C ends them hard; a scheduler's second signal does not
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import signal
@@ -24,7 +25,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 STEP = re.compile(rb"^step (\d+)/(\d+)\s*(.*)")
-PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass
@@ -35,11 +37,13 @@ class Outcome:
         exit_code: the command's own; negative when a signal killed it.
         signal: name of the first signal that this process was asked to pass on.
         tail: the last lines of its output.
+        log_error: why lines of the log are missing, if any are.
     """
 
     exit_code: int = 0
     signal: str | None = None
     tail: list[str] = field(default_factory=list)
+    log_error: str | None = None
 
 
 def run_logged(
@@ -62,7 +66,8 @@ def run_logged(
     """
     outcome = Outcome()
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab" if append else "wb") as file:
+    with log.open("ab" if append else "wb", buffering=0) as file:
+        lines = _Log(file)
         process = subprocess.Popen(
             words,
             cwd=folder,
@@ -71,6 +76,7 @@ def run_logged(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=_die_with_the_parent,
         )
 
         def pass_on(number: int, _frame: FrameType | None) -> None:
@@ -78,11 +84,13 @@ def run_logged(
             outcome.signal = outcome.signal or signal.Signals(number).name
             _signal_workers(process.pid, script, signal.SIGKILL if again else signal.Signals(number))
 
-        earlier = {number: signal.signal(number, pass_on) for number in PASSED_ON}
+        heard = [number for number in PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores HUP
+        earlier = {number: signal.signal(number, pass_on) for number in heard}
         try:
             assert process.stdout is not None
-            outcome.tail = _copy(process.stdout, file, shown=folder is None)
+            outcome.tail = _copy(process.stdout, lines, shown=folder is None)
             outcome.exit_code = process.wait()
+            outcome.log_error = lines.error
         except BaseException:
             _end_session(process)
             raise
@@ -90,6 +98,31 @@ def run_logged(
             for number, handler in earlier.items():
                 signal.signal(number, handler)
     return outcome
+
+
+class _Log:
+    """The log of a training, which a full disk must not end: lines that it does not take are counted, and said."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._lost = 0
+        self.error: str | None = None
+
+    def write(self, line: bytes) -> None:
+        try:
+            if self._lost:
+                self._file.write(f"[{self._lost} lines are missing here: {self.error}]\n".encode())
+                self._lost = 0
+            self._file.write(line)
+        except OSError as error:
+            self._lost += 1
+            self.error = error.strerror or str(error)
+
+
+def _die_with_the_parent() -> None:
+    """The launcher ends with this process, and the training with the launcher, after it has saved."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
 
 
 def _signal_workers(launcher: int, script: str, number: signal.Signals) -> None:
@@ -113,8 +146,11 @@ def _end_session(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _copy(source: IO[bytes], log: IO[bytes], keep: int = 20, shown: bool = True) -> list[str]:
-    """Copies lines to log and terminal; on a terminal the step lines become one progress bar."""
+def _copy(source: IO[bytes], log: _Log, keep: int = 20, shown: bool = True) -> list[str]:
+    """Copies lines to log and terminal; on a terminal the step lines become one progress bar.
+
+    Neither a full disk nor a terminal that was closed ends the training.
+    """
     tail: list[str] = []
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
@@ -123,7 +159,6 @@ def _copy(source: IO[bytes], log: IO[bytes], keep: int = 20, shown: bool = True)
         task = None
         for line in _without_launchers_traceback(source):
             log.write(line)
-            log.flush()
             tail = [*tail[1 - keep :], line.decode("utf-8", "replace").rstrip()]
             step = STEP.match(line)
             if console.is_terminal and step:
@@ -138,8 +173,9 @@ def _copy(source: IO[bytes], log: IO[bytes], keep: int = 20, shown: bool = True)
             elif console.is_terminal:
                 progress.console.print(tail[-1], markup=False, highlight=False)
             elif shown:
-                sys.stdout.buffer.write(line)
-                sys.stdout.buffer.flush()
+                with suppress(OSError):
+                    sys.stdout.buffer.write(line)
+                    sys.stdout.buffer.flush()
     return tail
 
 

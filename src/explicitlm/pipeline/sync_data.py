@@ -20,10 +20,12 @@ from explicitlm.datasets.resolve import resolve
 from explicitlm.datasets.switch import bring, check_untouched
 from explicitlm.pipeline import identity, param_changes
 from explicitlm.pipeline.command import training_command
+from explicitlm.pipeline.data_seen import DATA_SEEN, data_seen
 from explicitlm.pipeline.params import Params, read_params
 from explicitlm.pipeline.tokens import prepare_tokens
 from explicitlm.records import question
 from explicitlm.records.manifest import DataVersion, Manifest, Question, load_sealed, save_sealed
+from explicitlm.vcs import owners, workspace_run
 from explicitlm.vcs.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -36,6 +38,8 @@ def main() -> int:
     params = _params(workspace)
     previous = _previous(workspace)
     resumed = bool(os.environ.get(RESUME))
+    if named := os.environ.get(DVC_EXP_NAME):
+        _own(workspace, named)  # before anything else of it is looked at: it may change while another one works on it
     experiment = settle_id(workspace, previous, resumed)
     logger.info(
         f"experiment {experiment}: {params.description.splitlines()[0] if params.description else '(no description)'}"
@@ -61,15 +65,25 @@ def main() -> int:
     )
     param_changes.tell(manifest, workspace)
     _warn(manifest)
+    seen = data_seen(workspace)
     save_sealed(workspace.workdir / layout.MANIFEST, manifest)
     # The run's own folder keeps a copy: it survives an isolated tree, and shows later what an interrupted run was.
     save_sealed(workspace.run_dir(experiment) / "manifest.json", manifest)
+    write_json(workspace.run_dir(experiment) / DATA_SEEN, seen)
     write_json(
         workspace.workdir / layout.DATA_VERSIONS,
         {item.dataset.folder: item.target.md5 for item in plans if item.target},
     )
     prepare_tokens(workspace, params.train, plans)
     return 0
+
+
+def _own(workspace: Workspace, experiment: str) -> None:
+    """Notes DVC as the one that works on this experiment, and in this checkout, until it ends."""
+    runner = owners.runner()
+    owners.join(workspace.main, experiment, runner)
+    if not workspace.isolated:
+        workspace_run.hold(workspace.main, runner)
 
 
 def _params(workspace: Workspace) -> Params:

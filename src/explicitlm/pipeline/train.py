@@ -18,14 +18,24 @@ from typing import Any
 from explicitlm.common import layout, logs
 from explicitlm.common.clock import now
 from explicitlm.common.environment import DESCRIPTION, RESUME, RUN_DIR, RUN_ID
-from explicitlm.common.errors import INTERRUPTED, DataError, ExplicitLMError, TrainingError, report, run_reporting
+from explicitlm.common.errors import (
+    INTERRUPTED,
+    DataError,
+    ExplicitLMError,
+    TrainingError,
+    UsageError,
+    report,
+    run_reporting,
+)
 from explicitlm.datasets.table import DATASETS
 from explicitlm.pipeline import identity
 from explicitlm.pipeline.command import training_arguments, training_command
+from explicitlm.pipeline.data_seen import changed_data, data_seen, sealed_data
 from explicitlm.pipeline.params import read_params
 from explicitlm.pipeline.supervise import Outcome, run_logged
 from explicitlm.records import build, store
 from explicitlm.records.manifest import Manifest, Result, Status, load_sealed, save_sealed
+from explicitlm.vcs import owners
 from explicitlm.vcs.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -41,7 +51,10 @@ def main(go_on: str | None = None) -> int:
     manifest = load_sealed(workspace.workdir / layout.MANIFEST, Manifest, "dvc repro sync_data")
     config = read_params(workspace).train
     run_dir = workspace.run_dir(manifest.id)
+    owners.join(workspace.main, manifest.id, owners.runner())
     resumed = bool(os.environ.get(RESUME)) and workspace.has_states(manifest.id)
+    _check_start(workspace, manifest, training_command(config), resumed)
+    data = sealed_data(workspace, manifest.id)
     if not resumed:
         shutil.rmtree(run_dir / layout.STATES, ignore_errors=True)
     for name in layout.REPORTS:
@@ -55,14 +68,16 @@ def main(go_on: str | None = None) -> int:
     )
     # The launcher hides the true exit code (with one process any failure becomes 1); the training reports it.
     told = _report(run_dir / "status.json", {})
-    exit_code = told.get("exit_code") or outcome.exit_code
+    exit_code = outcome.exit_code if told.get("exit_code") is None else told["exit_code"]
     status, error = _judge(workspace, outcome, told)
+    if outcome.log_error:
+        logger.warning(f"lines are missing in {workspace.log(manifest.id)}: {outcome.log_error}")
     inputs = _report(run_dir / "inputs.json", [])
     result = Result(
         experiment=manifest.id,
         status=status,
         exit_code=exit_code,
-        signal=outcome.signal or told.get("signal"),
+        signal=None if status == "finished" else outcome.signal or told.get("signal"),
         error=error,
         started_at=started_at,
         finished_at=now(),
@@ -73,7 +88,7 @@ def main(go_on: str | None = None) -> int:
         environment=_report(run_dir / "environment.json", {}),
         tracker=_report(run_dir / "tracker.json", {}),
         usage=_report(run_dir / "usage.json", {}),
-        changed_during_run=_changed(workspace, manifest),
+        changed_during_run=[*_changed(workspace, manifest), *changed_data(data, data_seen(workspace))],
         inputs=inputs,
         undeclared=undeclared(workspace, inputs),
     )
@@ -83,6 +98,23 @@ def main(go_on: str | None = None) -> int:
         return 0
     store.save(workspace.main, build.unfinished(manifest, result))
     return _fail(workspace, result, go_on or _usual_way_on(workspace, manifest.id))
+
+
+def _check_start(workspace: Workspace, manifest: Manifest, command: str, resumed: bool) -> None:
+    """Checks that this training is the one that was sealed, and begins over nothing that another one left.
+
+    Raises:
+        UsageError: params.yaml is another one; or there are states of an interrupted training.
+    """
+    if command != manifest.command:
+        raise UsageError(f"params.yaml was changed after {manifest.id} was sealed: it would train something else",
+                         "start it again with the parameters that you want; nothing was trained yet")  # fmt: skip
+    told = _report(workspace.run_dir(manifest.id) / "status.json", {})
+    if not resumed and workspace.has_states(manifest.id) and told.get("status") != "done":
+        raise UsageError(
+            f"{manifest.id} was interrupted and left a state to continue from",
+            f"{_usual_way_on(workspace, manifest.id)}; to give it up: rm -r {layout.run_dir(manifest.id)}/states",
+        )
 
 
 def environment(manifest: Manifest, run_dir: Path) -> dict[str, str]:
@@ -98,8 +130,8 @@ def environment(manifest: Manifest, run_dir: Path) -> dict[str, str]:
 
 
 def _judge(workspace: Workspace, outcome: Outcome, told: dict[str, Any]) -> tuple[Status, str | None]:
-    """Finished means: exit code 0 and a whole checkpoint."""
-    if outcome.exit_code == 0:
+    """Finished means: a whole checkpoint, and the training said that it was done or ended with exit code 0."""
+    if outcome.exit_code == 0 or told.get("status") == "done":
         missing = [
             name for name in layout.CHECKPOINT_FILES if not (workspace.workdir / layout.CHECKPOINT / name).is_file()
         ]
@@ -115,10 +147,15 @@ def _judge(workspace: Workspace, outcome: Outcome, told: dict[str, Any]) -> tupl
 
 
 def _changed(workspace: Workspace, manifest: Manifest) -> list[str]:
-    """Code files that are not what the manifest sealed: DVC alone would record the new ones as if they had run."""
+    """Code and parameters that are not what was sealed: DVC alone would record the new ones as if they had run."""
     sealed = manifest.code.files
     now = identity.code_digests(workspace)
-    return sorted(name for name in sealed.keys() | now.keys() if sealed.get(name) != now.get(name))
+    changed = sorted(name for name in sealed.keys() | now.keys() if sealed.get(name) != now.get(name))
+    try:
+        same = training_command(read_params(workspace).train) == manifest.command
+    except ExplicitLMError:
+        same = False
+    return changed if same else [*changed, layout.PARAMS]
 
 
 def undeclared(workspace: Workspace, inputs: list[str]) -> list[str]:
@@ -160,10 +197,9 @@ def _usual_way_on(workspace: Workspace, experiment: str) -> str:
 
 def _fail(workspace: Workspace, result: Result, go_on: str) -> int:
     kept = f"record: {layout.record(result.experiment)}, log: {workspace.log(result.experiment)}"
-    states = workspace.has_states(result.experiment)
-    resume = go_on if states else "a new id when the cause is mended"
+    resume = go_on if workspace.has_states(result.experiment) else "a new id when the cause is mended"
     if result.status == "interrupted":
-        report(ExplicitLMError(f"{result.experiment} was interrupted by {result.signal} ({kept})", resume))
+        report(ExplicitLMError(f"{result.experiment} was interrupted by {result.signal} ({kept})", go_on))
         return INTERRUPTED
     cause = (result.error or "").splitlines()[0]
     report(TrainingError(f"{result.experiment} failed: {cause} ({kept})", resume))

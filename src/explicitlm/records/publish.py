@@ -7,6 +7,7 @@ on from there. Nothing but the record and the pointer is committed, whatever els
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from explicitlm.datasets.table import DATASETS
 from explicitlm.records import build, question, store, tracking
 from explicitlm.records.manifest import Manifest, load_sealed
 from explicitlm.records.schema import Record
+from explicitlm.vcs import owners
 from explicitlm.vcs.git import Git
 from explicitlm.vcs.pointer import Pointer, parse_pointer
 from explicitlm.vcs.workspace import Workspace
@@ -37,8 +39,15 @@ def publish_all(workspace: Workspace, experiments: list[str]) -> list[Record]:
         UsageError: before anything is done: there is no such experiment, or several, or no commit can be made here.
         StorageError: the remote cannot take the data.
     """
+    with ExitStack() as claims:
+        for experiment in dict.fromkeys(experiments):
+            claims.enter_context(owners.claim(workspace.main, experiment))
+        return _publish(workspace, experiments)
+
+
+def _publish(workspace: Workspace, experiments: list[str]) -> list[Record]:
     git, main = workspace.git, workspace.main
-    git.check_committable()
+    workspace.check_committable()
     found = [_find(workspace, experiment) for experiment in dict.fromkeys(experiments)]
     finished = [each for each in found if each.commit]
     if finished:
@@ -88,7 +97,7 @@ def _find(workspace: Workspace, experiment: str) -> _Found:
         workspace.main_dvc.save_experiment(experiment, layout.RUN)
         commit = _experiment_commit(git, experiment)
     if commit is None:
-        return _Found(_unfinished(main, experiment), None, {})
+        return _Found(unfinished(main, experiment), None, {})
     record = tracking.updated(main, _record_at(git, commit, experiment))
     versions = record.versions.model_copy(update={"experiment_commit": commit})
     return _Found(record.model_copy(update={"versions": versions}), commit, _pointers(git, commit, experiment))
@@ -153,7 +162,7 @@ def _pointers(git: Git, commit: str, experiment: str) -> dict[str, Pointer]:
     return found
 
 
-def _unfinished(main: Path, experiment: str) -> Record:
+def unfinished(main: Path, experiment: str) -> Record:
     """The record of a run without an experiment commit: written when it failed, or made now if it was killed."""
     if (main / layout.record(experiment)).exists():
         record = store.load(main, experiment)

@@ -157,16 +157,24 @@ class Dvc:
         self._run("exp", "run", "--queue", "--name", name, *(f"--set-param={override}" for override in overrides))
 
 
-def experiment_run(root: Path, name: str, overrides: list[str], more: dict[str, str]) -> int:
-    """Runs `dvc exp run --temp -n NAME -S ...` on the user's terminal.
+def start_experiment(
+    root: Path, name: str, overrides: list[str], environment: dict[str, str]
+) -> subprocess.Popen[bytes]:
+    """Starts `dvc exp run --temp -n NAME -S ...` with its output on the user's terminal.
 
-    Returns:
-        DVC's exit code. Ctrl-C reaches DVC and its stages, not this process: they end in their own order.
+    In a session of its own: Ctrl-C and the end of a terminal reach the caller alone, who tells each process what it
+    understands; DVC itself would die of SIGTERM and SIGHUP and leave its stage alone.
     """
     command = [sys.executable, "-c", DVC_IN_UTF8, "exp", "run", "--temp", "--name", name]
     for override in overrides:
         command += ["--set-param", override]
-    return subprocess.call(command, cwd=root, env=git_command.environment() | {"PYTHONUTF8": "1"} | more)
+    return subprocess.Popen(
+        command,
+        cwd=root,
+        env=git_command.environment() | {"PYTHONUTF8": "1"} | environment,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def _text(file: IO[bytes]) -> str:

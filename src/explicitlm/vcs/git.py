@@ -84,6 +84,14 @@ class Git:
         reference = self._try("symbolic-ref", "--quiet", "HEAD")
         return reference and reference.removeprefix("refs/heads/")
 
+    def branch_left(self) -> str | None:
+        """The branch on which HEAD was before it was detached, by the reflog."""
+        moves = (self._try("log", "--walk-reflogs", "-50", "--format=%gs", "HEAD") or "").splitlines()
+        names = [move.removeprefix("checkout: moving from ").split(" to ")[0] for move in moves
+                 if move.startswith("checkout: moving from ")]  # fmt: skip
+        branches = self._run("for-each-ref", "--format=%(refname:strip=2)", "refs/heads").splitlines()
+        return next((name for name in names if name in branches), branches[0] if len(branches) == 1 else None)
+
     def read(self, revision: str, path: str) -> str | None:
         """Text of a file at a revision, as git holds it; None where it did not exist."""
         return self.read_each([revision], path)[revision]

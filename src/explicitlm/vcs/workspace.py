@@ -16,6 +16,7 @@ from pathlib import Path
 from explicitlm.common import layout
 from explicitlm.common.environment import DVC_ROOT
 from explicitlm.common.errors import UsageError
+from explicitlm.vcs import workspace_run
 from explicitlm.vcs.data_store import DataStore, open_store
 from explicitlm.vcs.dvc import Dvc
 from explicitlm.vcs.git import Git
@@ -91,6 +92,15 @@ class Workspace:
     def run_dir(self, experiment: str) -> Path:
         """What one run keeps on this machine only: resume states, reports, SwanLab's files."""
         return self.main / layout.run_dir(experiment)
+
+    def check_committable(self) -> None:
+        """Checks that a record could be committed on the current branch.
+
+        Raises:
+            UsageError: a plain `dvc exp run` has HEAD, HEAD is on no branch, or git does not know who commits.
+        """
+        workspace_run.check_head(self.git, self.main)
+        self.git.check_committable()
 
     def has_states(self, experiment: str) -> bool:
         """Whether a run left a state to continue from."""

@@ -50,11 +50,16 @@ def remove(main: Path, folder: Path) -> None:
 
 class _Main(Git):
     def add_worktree(self, folder: Path, commit: str = "HEAD") -> None:
+        self._try("worktree", "unlock", str(folder))  # killed while it was added, and removed by hand
         self._write("worktree", "prune")  # of folders that were removed by hand
         self._write("worktree", "add", "--quiet", "--detach", str(folder), commit, more=AS_IT_IS)
 
     def remove_worktree(self, folder: Path) -> None:
-        self._write("worktree", "remove", "--force", str(folder))
+        # Forced twice: one that was killed while git added it is locked ("initializing").
+        if self._try("worktree", "remove", "--force", "--force", str(folder)) is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            self._try("worktree", "unlock", str(folder))
+            self._write("worktree", "prune")
 
 
 class Worktree(Git):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -39,10 +40,11 @@ class Display:
         """One line, above the bar where there is one."""
         if not self._speaks:
             return
-        if self._bar:
-            self._bar.console.print(line, markup=False, highlight=False)
-        else:
-            print(line, flush=True)
+        with suppress(OSError):  # a terminal that was closed does not end a training
+            if self._bar:
+                self._bar.console.print(line, markup=False, highlight=False)
+            else:
+                print(line, flush=True)
 
     def start(self, done: int, total: int) -> None:
         """Shows the bar if standard error is a terminal."""

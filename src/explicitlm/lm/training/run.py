@@ -64,8 +64,9 @@ def run(config: TrainConfig, paths: RunPaths) -> int:
         session.finish("crashed", str(error) or type(error).__name__)
         status.write("failed", _exit_code(error), error=str(error) or type(error).__name__)
         raise
+    session.note_inputs()
+    status.write("done", 0)  # from here on the run is finished, whatever ends this process
     session.finish("success", None)
-    status.write("done", 0)
     return 0
 
 
@@ -128,14 +129,19 @@ class Session:
     def finish(self, state: State, error: str | None) -> None:
         """Closes the display and the tracker and writes what is known of the run; safe at any moment."""
         self.display.stop()
+        self.note_inputs()
         if self._tracker:
             self._tracker.finish(state, error)
             write_json(self._places.run_dir / "tracker.json", self._tracker.info())
         if self._used and self._rank == 0:
             write_json(self._places.run_dir / "usage.json", self._used())
+
+    def note_inputs(self) -> None:
+        """Writes which files of the project the run has read, once."""
         if self._watch:
             own = (self._places.out_dir, self._places.metrics_dir, self._places.run_dir, WORK_DIR)
             write_json(self._places.run_dir / "inputs.json", self._watch.files(Path.cwd(), own))
+            self._watch = None
 
     def _accelerator(self) -> Accelerator:
         """Devices and processes as `accelerate launch` or its configuration says; CPU where there is no GPU."""

@@ -8,7 +8,7 @@ import signal
 import sys
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -39,7 +39,8 @@ class SignalHandler:
     def install(self) -> None:
         """Catches the signals, and the death of `accelerate launch`, which forwards none of them."""
         for number in SIGNALS:
-            signal.signal(number, self._receive)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores HUP
+                signal.signal(number, self._receive)
         if "ACCELERATE_MIXED_PRECISION" in os.environ and sys.platform == "linux":
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
 

@@ -1,0 +1,153 @@
+"""One run, one owner, one truth about how it ended: whatever is killed, and whoever else is at work."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import psutil
+import pytest
+from processes import descendants, kill_all, start, steps_in, wait_for
+
+from explicitlm.common import layout
+
+LONG = ("epochs=30", "save_interval=3")
+
+
+def begun(box, experiment: str, *words: str, step: int = 5):
+    """A run that is well under way."""
+    process = start(box, *words)
+    wait_for(lambda: steps_in(box.root / layout.log(experiment)) >= step)
+    return process
+
+
+def next_of(output: str) -> str:
+    """The command that an error names last."""
+    return output.rsplit("  next: ", 1)[1].splitlines()[0]
+
+
+def test_a_second_run_of_an_id_is_refused_and_the_first_unharmed(project) -> None:
+    process = begun(project, "x", "explicitlm", "run", "x", *LONG)
+    for words in (("run", "x"), ("run", "x", "--resume"), ("publish", "x"), ("cluster", "pre", "x")):
+        done = project.explicitlm(*words, check=False)
+        assert done.returncode == 2 and "x is at work: explicitlm run x" in done.stderr, done.stderr
+    by_dvc = project.dvc("exp", "run", "--temp", "-n", "x", check=False)
+    assert by_dvc.returncode != 0 and "x is at work" in by_dvc.stderr
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, out
+    assert project.record("x")["status"] == "finished" and project.git("tag") == "x"
+
+
+def test_two_plain_runs_at_once(project) -> None:
+    before = project.git("rev-parse", "HEAD")
+    first = begun(project, "first", "dvc", "exp", "run", "-n", "first", "-S", "seed=11", "-S", "epochs=30")
+    for more in ((), ("--temp",)):
+        second = project.dvc("exp", "run", *more, "-n", "second", "-S", "seed=22", check=False)
+        assert second.returncode != 0 and "'workspace' is busy" in second.stderr, second.stderr
+    for words in (("publish", "first"), ("run", "other")):
+        done = project.explicitlm(*words, check=False)
+        assert done.returncode == 2 and "at work" in done.stderr and "next: wait" in done.stderr, done.stderr
+    assert project.git("rev-parse", "HEAD") == before and project.git("branch", "--show-current") == ""
+    out, _ = first.communicate(timeout=120)
+    assert first.returncode == 0, out
+    assert project.record("first")["seed"] == 11 and project.git("branch", "--show-current") == "main"
+    assert project.git("show", "refs/heads/main:params.yaml").count("seed: 1337") == 1
+    project.explicitlm("publish", "first")
+    wait_for(lambda: "workspace" not in (project.root / ".dvc/tmp/exps/rwlock").read_text())
+    later = project.dvc("exp", "run", "-n", "third", "-S", "seed=33")
+    assert "had been killed" not in later.stdout + later.stderr
+
+
+def test_a_plain_run_that_was_killed_is_told_and_nothing_is_committed(project) -> None:
+    before = project.git("rev-parse", "main")
+    (project.root / "README.md").write_text("the user's unfinished words\n")
+    kill_all(begun(project, "gone", "dvc", "exp", "run", "-n", "gone", "-S", "epochs=30"))
+    wait_for(lambda: "workspace" not in (project.root / ".dvc/tmp/exps/rwlock").read_text())
+    done = project.explicitlm("publish", "gone", check=False)
+    assert done.returncode == 2 and "was killed here and left HEAD detached" in done.stderr
+    assert "branch main" in done.stderr
+    project.shell(next_of(done.stderr).split(" (")[0])
+    assert project.git("branch", "--show-current") == "main" and project.git("rev-parse", "main") == before
+    assert (project.root / "README.md").read_text() == "the user's unfinished words\n"
+    assert " M README.md" in project.run("git", "status", "--porcelain").stdout
+    project.explicitlm("publish", "gone")
+    assert project.record("gone")["status"] == "interrupted"
+    assert project.git("show", "--format=", "--name-only", "HEAD").split() == [layout.record("gone")]
+
+
+def test_killed_with_everything_an_interrupted_run_goes_on(project) -> None:
+    project.explicitlm("run", "whole", *LONG)
+    kill_all(begun(project, "x", "explicitlm", "run", "x", *LONG, step=8))
+    refused = project.explicitlm("run", "x", *LONG, check=False)
+    assert refused.returncode == 2 and "left a state to continue from" in refused.stderr
+    by_dvc = project.dvc("exp", "run", "--temp", "-n", "x", check=False)
+    assert by_dvc.returncode != 0 and "left a state" in by_dvc.stderr
+    assert next_of(refused.stderr).startswith("explicitlm run x --resume")
+    more = project.root / "data/database/more.jsonl"
+    more.write_text('{"text": "new"}\n')  # checked as a new run is
+    unready = project.explicitlm("run", "x", "--resume", check=False)
+    assert unready.returncode == 3 and "was changed without dvc add" in unready.stderr
+    more.unlink()
+    project.explicitlm("run", "x", "--resume")
+    resumed, whole = project.record("x"), project.record("whole")
+    assert resumed["versions"]["checkpoint_hash"] == whole["versions"]["checkpoint_hash"]
+
+
+@pytest.mark.parametrize("part", ["dvc", "explicitlm.pipeline.train"])
+def test_a_part_that_is_killed_leaves_an_interrupted_record(project, part: str) -> None:
+    process = begun(project, "x", "explicitlm", "run", "x", *LONG, step=8)
+    (victim,) = [child for child in descendants(process, part) if "python" in child.name() and _is(child, part)]
+    victim.kill()
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 5 and "next: explicitlm run x --resume" in out, out
+    assert project.record("x")["status"] in ("interrupted", "failed")
+    wait_for(lambda: not [one for one in psutil.process_iter() if _trains(one, project)])
+    project.explicitlm("run", "x", "--resume")
+    assert project.record("x")["status"] == "finished"
+
+
+def _is(process: psutil.Process, part: str) -> bool:
+    return part in process.cmdline()[1:3] or (part == "dvc" and "dvc" in process.cmdline()[2])
+
+
+def _trains(process: psutil.Process, box) -> bool:
+    try:
+        return process.environ().get("EXPLICITLM_RUN_DIR", "").startswith(str(box.root))
+    except psutil.Error:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_the_command_alone_saves_at_once(project, number: signal.Signals) -> None:
+    process = begun(project, "x", "explicitlm", "run", "x", *LONG)
+    begin = time.monotonic()
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 5 and "next: explicitlm run x --resume" in out and time.monotonic() - begin < 30, out
+    record = project.record("x")
+    assert (record["status"], record["failure"]["signal"]) == ("interrupted", number.name)
+
+
+def test_a_publish_that_fails_after_training_leads_to_publish(project) -> None:
+    storage = project.root.parent / "explicitlm-storage"
+    storage.write_text("a file where the remote should be")
+    done = project.explicitlm("run", "x", check=False)
+    assert done.returncode != 0 and "x is trained and kept" in done.stderr, done.stderr
+    assert next_of(done.stderr).endswith("explicitlm publish x") and "Traceback" not in done.stderr
+    storage.unlink()
+    assert "explicitlm publish x" in project.explicitlm("run", "x", "--resume", check=False).stderr
+    project.explicitlm("publish", "x")
+    assert project.git("tag") == "x"
+
+
+def test_data_that_changed_during_the_training_is_a_finding(project) -> None:
+    process = begun(project, "x", "explicitlm", "run", "x", *LONG)
+    (tree,) = (project.root / ".dvc/tmp/exps/standalone").glob("tmp*")
+    text = tree / "data/database/text.jsonl"
+    content = text.read_bytes()
+    text.unlink()
+    text.write_bytes(content.replace(b"lives", b"sleep"))
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, out
+    assert "changed while it ran: data/database/text.jsonl" in out
+    assert "data/database/text.jsonl" in project.record("x")["findings"]["changed_during_run"]
