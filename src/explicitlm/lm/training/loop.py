@@ -82,6 +82,7 @@ class Trainer:
         self._meter = Meter(accelerator.device)
         self._evaluator = Evaluator(run_data, config.max_seq_len, group, lambda: bool(stop.signum))
         self._evaluate_at = self._evaluation_steps()
+        self._resumed = False
         self._step = self._micro = self._tokens = 0
         self._evaluated = 0  # the step of the last evaluation
         self._train_loss = math.nan
@@ -121,6 +122,7 @@ class Trainer:
         self._updater.load_state_dict(own["updater"])
         self._meter.load_state_dict(own["meter"])
         self._digests.load_state_dict(position["digests"])
+        self._resumed = True
         self._step, self._micro = position["step"], position["micro"]
         self._tokens, self._evaluated = position["tokens"], position["evaluated"]
         self._train_loss = math.nan if position["train_loss"] is None else position["train_loss"]
@@ -138,7 +140,7 @@ class Trainer:
             TrainingError: the loss is no longer a number.
         """
         self._observers.start(self._step, self.steps, self._tokens)
-        if not (self._step or self._micro):
+        if not self._resumed:  # a run that was stopped before its first step has its first link already
             self._digests.start()
             self._digests.link(0, self._model, self._optimizer.state_dict())
         self._wrapped.train()
