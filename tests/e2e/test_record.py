@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -132,10 +133,8 @@ def test_each_command_of_the_record_runs_alone_in_a_fresh_clone(published) -> No
 def test_the_full_command_retrains_to_the_recorded_hash(published) -> None:
     other = published.clone("again")
     other.shell(published.record("exp_001")["reproduction"]["full_command"])
-    (other.root / "checkpoints/again").mkdir()
-    for path in (other.root / "checkpoints/run").iterdir():
-        path.rename(other.root / "checkpoints/again" / path.name)
-    assert folder_hash(other, "checkpoints/again") == published.record("exp_001")["versions"]["checkpoint_hash"]
+    shutil.move(other.root / "checkpoints/run", other.root / "again")
+    assert folder_hash(other, "again") == published.record("exp_001")["versions"]["checkpoint_hash"]
 
 
 @pytest.mark.parametrize("what", ["experiments/records/exp_001.json", "logs/exp_001.log"])
