@@ -10,6 +10,7 @@ from pathlib import Path
 
 from explicitlm.common.errors import DataError, ExplicitLMError
 from explicitlm.common.files import write_text
+from explicitlm.common.names import linked_folders
 from explicitlm.datasets.resolve import DatasetPlan
 from explicitlm.datasets.scan import Stamps, fits, scan
 from explicitlm.datasets.table import Dataset
@@ -119,6 +120,8 @@ def bring(workspace: Workspace, plans: list[DatasetPlan], whole: dict[str, bool]
         if lacking := [path for path, target in targets.items() if data_store.missing(target)]:
             logger.info(f"fetching {', '.join(lacking)} from remote {data_store.remote.place}")
         data_store.fetch(targets)
+        for item in moves:
+            _check_folders(workspace, data_store, item)
         changes = {
             item.dataset.path: _change(data_store, item) if whole[item.dataset.folder] else None for item in moves
         }
@@ -126,6 +129,20 @@ def bring(workspace: Workspace, plans: list[DatasetPlan], whole: dict[str, bool]
             _mend(data_store, item, changes[item.dataset.path])
         for item in moves:
             _move(workspace, data_store, item, changes[item.dataset.path])
+
+
+def _check_folders(workspace: Workspace, data_store: DataStore, item: DatasetPlan) -> None:
+    """Checks that no file is written or removed through a link to a folder, which may lie outside the project.
+
+    Raises:
+        DataError: with the link.
+    """
+    versions = [version for version in (item.current, item.target) if version and not data_store.missing(version)]
+    names = {name for version in versions for name in data_store.names(version)}
+    if linked := linked_folders(workspace.workdir / item.dataset.path, names):
+        link = f"{item.dataset.path}/{linked[0]}"
+        raise DataError(f"{link} is a link to a folder where a version of {item.dataset.path} has a folder of its own; "
+                        "nothing was written", f"mv {link} {item.dataset.folder}-link.aside")  # fmt: skip
 
 
 def _mend(data_store: DataStore, item: DatasetPlan, change: _Change | None) -> None:

@@ -8,8 +8,10 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from explicitlm.common.errors import DataError
 from explicitlm.common.files import write_json
-from explicitlm.vcs.pointer import Pointer
+from explicitlm.common.names import is_inside
+from explicitlm.vcs.pointer import Pointer, is_hash
 
 MANY = 2000  # objects
 LARGE = 16 << 20  # bytes; larger objects are hashed once, not at each switch
@@ -73,6 +75,10 @@ class Cache:
     def parts(self, pointer: Pointer) -> list[str]:
         """Hashes of a folder's files; of a single file none."""
         return sorted({entry["md5"] for entry in self._listed(pointer)}) if pointer.md5.endswith(".dir") else []
+
+    def names(self, pointer: Pointer) -> list[str]:
+        """Paths of a folder's files in it; of a single file none."""
+        return [entry["relpath"] for entry in self._listed(pointer)] if pointer.md5.endswith(".dir") else []
 
     def link(self, files: Mapping[Path, str]) -> None:
         """Lays objects of the cache out, with the kind of link that DVC's cache.type asks for.
@@ -146,9 +152,13 @@ class Cache:
         return self._cache / "files/md5" / md5[:2] / md5[2:]
 
     def _listed(self, pointer: Pointer) -> list[dict[str, str]]:
-        """A folder's list, as DVC keeps it: [{"md5": ..., "relpath": ...}, ...]."""
+        """A folder's list, as DVC keeps it: [{"md5": ..., "relpath": ...}, ...].
+
+        Raises:
+            DataError: it is none, or an entry of it would act outside the folder or the cache.
+        """
         if pointer.md5 not in self._lists:
-            self._lists[pointer.md5] = json.loads(self._object(pointer.md5).read_text(encoding="utf-8"))
+            self._lists[pointer.md5] = _checked(self._object(pointer.md5), pointer)
         return self._lists[pointer.md5]
 
     def _files(self, pointer: Pointer, hashes: list[str]) -> list[str]:
@@ -156,6 +166,24 @@ class Cache:
         if not pointer.md5.endswith(".dir") or pointer.md5 in hashes:
             return [pointer.name]
         return [entry["relpath"] for entry in self._listed(pointer) if entry["md5"] in hashes]
+
+
+def _checked(path: Path, pointer: Pointer) -> list[dict[str, str]]:
+    """Reads a list that may come from anybody who can write to the remote."""
+    again = f"mv {path} {path}.aside fetches it again; if it comes back so, ask who added {pointer.name}"
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise DataError(f"the file list of {pointer.name} ({pointer.md5}) is not one", again) from None
+    for entry in listed if isinstance(listed, list) else [listed]:
+        name, md5 = (entry.get("relpath"), entry.get("md5")) if isinstance(entry, dict) else (None, None)
+        if not isinstance(name, str) or not is_inside(name):
+            raise DataError(f"the file list of {pointer.name} ({pointer.md5}) names {name!r}, which is no file inside "
+                            "it; nothing was written", again)  # fmt: skip
+        if not isinstance(md5, str) or not is_hash(md5) or md5.endswith(".dir"):
+            raise DataError(f"the file list of {pointer.name} ({pointer.md5}) gives {name!r} the hash {md5!r}, "
+                            "which is none; nothing was written", again)  # fmt: skip
+    return list(listed)
 
 
 def _names(folder: Path) -> list[str]:

@@ -61,7 +61,7 @@ def parse_pointer(text: str, path: str) -> Pointer:
         raise broken
     out: dict[str, Any] = outs[0]
     md5, name = out.get("md5"), out.get("path")
-    if not isinstance(md5, str) or not _is_hash(md5) or not isinstance(name, str):
+    if not isinstance(md5, str) or not is_hash(md5) or not isinstance(name, str):
         raise broken
     return Pointer(
         md5,
@@ -74,6 +74,7 @@ def parse_pointer(text: str, path: str) -> Pointer:
     )
 
 
-def _is_hash(text: str) -> bool:
+def is_hash(text: str) -> bool:
+    """Whether a text is one of DVC's hashes, and so safe as a part of a path."""
     digest = text.removesuffix(".dir")
     return len(digest) == 32 and all(letter in "0123456789abcdef" for letter in digest)
