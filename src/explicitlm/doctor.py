@@ -157,7 +157,7 @@ def _data(workspace: Workspace) -> Iterator[Check]:
             if dataset.required:
                 yield Check(dataset.path, "fail", f"{dataset.pointer} is missing", f"dvc add {dataset.path}")
             continue
-        pointer = parse_pointer(path.read_text(encoding="utf-8", errors="replace"), dataset.pointer)
+        pointer = parse_pointer(path.read_text(encoding="utf-8", errors="replace"), dataset.pointer, dataset.folder)
         folder = workspace.workdir / dataset.path
         listing = scan(folder)
         if listing is None:

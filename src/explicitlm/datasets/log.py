@@ -131,14 +131,14 @@ def _parsed(text: str | None, dataset: Dataset) -> Pointer | None:
     if text is None:
         return None
     try:
-        return parse_pointer(text, dataset.pointer)
+        return parse_pointer(text, dataset.pointer, dataset.folder)
     except DataError:
         return None  # a commit with conflict marks or the like names no version
 
 
 def _current(workspace: Workspace, dataset: Dataset) -> Pointer | None:
     path = workspace.workdir / dataset.pointer
-    return parse_pointer(path.read_text(encoding="utf-8"), dataset.pointer) if path.exists() else None
+    return parse_pointer(path.read_text(encoding="utf-8"), dataset.pointer, dataset.folder) if path.exists() else None
 
 
 def _tags(git: Git, dataset: Dataset, experiments: set[str]) -> dict[str, list[str]]:

@@ -136,17 +136,17 @@ class _Finder:
         hashes = set()
         for text in self._git.committed(dataset.pointer):
             with suppress(DataError):  # a commit with conflict marks names no version
-                hashes.add(parse_pointer(text, dataset.pointer).md5)
+                hashes.add(parse_pointer(text, dataset.pointer, dataset.folder).md5)
         return hashes
 
     def _at(self, commit: str, dataset: Dataset) -> Pointer | None:
         text = self._git.read(commit, dataset.pointer)
-        return None if text is None else parse_pointer(text, f"{dataset.pointer} at {commit[:8]}")
+        return None if text is None else parse_pointer(text, f"{dataset.pointer} at {commit[:8]}", dataset.folder)
 
     def _current(self, dataset: Dataset) -> Pointer | None:
         path = self._workspace.workdir / dataset.pointer
         try:
-            return parse_pointer(path.read_text(encoding="utf-8"), dataset.pointer)
+            return parse_pointer(path.read_text(encoding="utf-8"), dataset.pointer, dataset.folder)
         except FileNotFoundError:
             return None
         except UnicodeDecodeError:

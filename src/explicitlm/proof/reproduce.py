@@ -108,7 +108,7 @@ def _restore(workspace: Workspace, tree: Workspace, record: Record, found: Findi
         text = workspace.git.read(f"refs/tags/{experiment}", layout.weights_pointer(experiment))
         if text is None:
             text = (workspace.main / layout.weights_pointer(experiment)).read_text(encoding="utf-8")
-        wanted[weights] = parse_pointer(text, layout.weights_pointer(experiment))
+        wanted[weights] = parse_pointer(text, layout.weights_pointer(experiment), experiment)
     with workspace.open_store() as data_store:
         for path, pointer in wanted.items():
             try:

@@ -79,7 +79,9 @@ def _copy_new_code(workspace: Workspace, folder: Path) -> None:
 def pointers(tree: Path) -> dict[str, Pointer]:
     """The versions of the datasets that a tree names, by the path of their data."""
     return {
-        dataset.path: parse_pointer((tree / dataset.pointer).read_text(encoding="utf-8"), dataset.pointer)
+        dataset.path: parse_pointer(
+            (tree / dataset.pointer).read_text(encoding="utf-8"), dataset.pointer, dataset.folder
+        )
         for dataset in DATASETS
         if (tree / dataset.pointer).exists()
     }

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from explicitlm.common.errors import ConfigError, DataError
+from explicitlm.common.names import is_inside
 from explicitlm.vcs.yaml_file import load_yaml
 
 
@@ -43,11 +44,16 @@ class Pointer:
         return "\n".join([*lines, "  hash: md5", f"  path: {self.name}", ""])
 
 
-def parse_pointer(text: str, path: str) -> Pointer:
+def parse_pointer(text: str, path: str, expected: str | None = None) -> Pointer:
     """Reads the text of a .dvc file.
 
+    Args:
+        text: its content.
+        path: where it was read, for the message.
+        expected: the name of the data that it must be of; None for any plain name.
+
     Raises:
-        DataError: it is no .dvc file of one tracked file or folder.
+        DataError: it is no .dvc file of one tracked file or folder, or of data that lies elsewhere.
     """
     broken = DataError(
         f"{path} is broken: it names no version of any data", f"cp {path} {path}.aside && git checkout HEAD -- {path}"
@@ -63,6 +69,10 @@ def parse_pointer(text: str, path: str) -> Pointer:
     md5, name = out.get("md5"), out.get("path")
     if not isinstance(md5, str) or not is_hash(md5) or not isinstance(name, str):
         raise broken
+    if not is_inside(name) or "/" in name or expected not in (None, name):
+        raise DataError(f"{path} is of {name!r}, not of {expected or 'a name beside it'}", broken.hint)
+    if found := sorted({"wdir", "cmd"} & content.keys()):
+        raise DataError(f"{path} says {', '.join(found)}: it would act elsewhere than on {name}", broken.hint)
     return Pointer(
         md5,
         out.get("size"),
