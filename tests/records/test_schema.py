@@ -83,7 +83,7 @@ def test_a_dataset_that_was_added_has_its_own_commit() -> None:
 @pytest.mark.parametrize("text", ["", "{}", '{"experiment": {"id": "x"}}', "[]"])
 def test_what_is_no_record_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is not a valid record"):
-        store.parse(text, "experiments/records/x.json")
+        store.parse(text, "experiments/records/x.json", "x")
 
 
 def test_an_edited_record_is_refused(tmp_path: Path) -> None:
@@ -100,6 +100,6 @@ def test_an_edited_record_is_refused(tmp_path: Path) -> None:
 def test_a_record_of_the_first_version_is_still_read() -> None:
     """A real one, as it was written then; what was added since has its default."""
     text = (Path(__file__).parent / "data/record_v1.json").read_text(encoding="utf-8")
-    record = store.parse(text, "record_v1.json")
+    record = store.parse(text, "record_v1.json", json.loads(text)["experiment"]["id"])
     assert record.schema_version == 1 and record.versions.checkpoint_hash == "a07dc6749fa2011724343a54e8f1cc69.dir"
-    assert store.parse(record.model_dump_json(), "again") == record
+    assert store.parse(record.model_dump_json(), "again", record.experiment.id) == record

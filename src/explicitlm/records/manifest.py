@@ -9,15 +9,25 @@ as they are written: a half-written or edited file is an error, never a guess.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from explicitlm.common.errors import UsageError
 from explicitlm.common.files import read_json, write_json
+from explicitlm.common.ids import RULE, is_id
 from explicitlm.lm.config import TrainConfig, explain
 
 Status = Literal["finished", "failed", "interrupted"]
+
+
+def _id(name: str) -> str:
+    if not is_id(name):
+        raise ValueError(f"no experiment can be called so: {RULE}")
+    return name
+
+
+Id = Annotated[str, AfterValidator(_id)]  # names files and tags, so a forged one must not lead elsewhere
 
 
 class Sealed(BaseModel):
@@ -95,7 +105,7 @@ class Manifest(Sealed):
     """
 
     schema_version: Literal[1] = 1
-    id: str
+    id: Id
     description: str
     created_at: str
     started_by: str
@@ -129,7 +139,7 @@ class Result(Sealed):
     """
 
     schema_version: Literal[1] = 1
-    experiment: str
+    experiment: Id
     status: Status
     exit_code: int | None
     signal: str | None

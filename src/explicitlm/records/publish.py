@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from explicitlm.common import layout
 from explicitlm.common.errors import UsageError
@@ -143,7 +143,7 @@ def _record_at(git: Git, commit: str, experiment: str) -> Record:
         raise UsageError(f"{experiment} ({commit[:8]}) holds no record: its record stage did not run",
                          f"dvc exp apply {experiment}, dvc repro --single-item record, "
                          f"explicitlm publish {experiment}")  # fmt: skip
-    return store.parse(text, f"{commit[:8]}:{path}")
+    return store.parse(text, f"{commit[:8]}:{path}", experiment)
 
 
 def _pointers(git: Git, commit: str, experiment: str) -> dict[str, Pointer]:
@@ -154,7 +154,7 @@ def _pointers(git: Git, commit: str, experiment: str) -> dict[str, Pointer]:
     for path, file in files.items():
         text = git.read(commit, file)
         if text is not None:
-            found[path] = parse_pointer(text, f"{commit[:8]}:{file}")
+            found[path] = parse_pointer(text, f"{commit[:8]}:{file}", PurePosixPath(path).name)
     if layout.weights(experiment) not in found:
         raise UsageError(
             f"{experiment} ({commit[:8]}) holds no pointer to its weights", "dvc repro --single-item record"
@@ -174,6 +174,9 @@ def unfinished(main: Path, experiment: str) -> Record:
     if not left.exists():
         raise UsageError(f"there is no experiment {experiment}", "dvc exp list -A shows those that can be published")
     manifest = load_sealed(left, Manifest, "dvc exp list -A")
+    if manifest.id != experiment:
+        raise UsageError(f"{left} is of {manifest.id!r}, not of {experiment!r}", f"explicitlm run {experiment}, "
+                         f"after: mv {layout.run_dir(experiment)} {layout.run_dir(experiment)}.aside")  # fmt: skip
     return build.unfinished(manifest, None)
 
 

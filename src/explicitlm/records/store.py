@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from explicitlm.common import layout
 from explicitlm.common.errors import UsageError
 from explicitlm.common.files import write_json
+from explicitlm.common.ids import is_id
 from explicitlm.lm.config import explain
 from explicitlm.records.schema import Record
 
@@ -31,16 +32,20 @@ def save(root: Path, record: Record) -> Path:
     return path
 
 
-def parse(text: str, source: str) -> Record:
-    """Reads a record.
+def parse(text: str, source: str, experiment: str) -> Record:
+    """Reads the record of an experiment.
 
     Raises:
-        UsageError: it is none, or was edited into something else.
+        UsageError: it is none, or was edited into something else, such as another experiment's.
     """
     try:
-        return Record.model_validate_json(text)
+        record = Record.model_validate_json(text)
     except ValidationError as error:
         raise UsageError(f"{source} is not a valid record: {explain(error)}", f"git checkout -- {source}") from None
+    if record.experiment.id != experiment or not is_id(experiment):
+        raise UsageError(f"{source} is the record of {record.experiment.id!r}, not of {experiment!r}",
+                         f"git log -p -- {layout.record(experiment)} shows who wrote that")  # fmt: skip
+    return record
 
 
 def load(root: Path, experiment: str) -> Record:
@@ -51,6 +56,6 @@ def load(root: Path, experiment: str) -> Record:
     """
     path = root / layout.record(experiment)
     try:
-        return parse(path.read_text(encoding="utf-8"), layout.record(experiment))
+        return parse(path.read_text(encoding="utf-8"), layout.record(experiment), experiment)
     except FileNotFoundError:
         raise UsageError(f"{experiment} has no record", f"ls {layout.RECORDS}") from None
