@@ -46,6 +46,9 @@ def post(workspace: Workspace, experiment: str, killed: bool, upload_seconds: fl
             return publish(workspace, experiment)
         tree = trees.prepared_tree(main, experiment)
         manifest = load_sealed(tree / layout.MANIFEST, Manifest, f"explicitlm cluster pre {experiment}")
+        if manifest.id != experiment:
+            raise UsageError(f"{tree / layout.MANIFEST} is of {manifest.id!r}, not of {experiment!r}",
+                             f"git -C {tree} diff HEAD -- {layout.MANIFEST}")  # fmt: skip
         result = _killed(tree, manifest) if killed else _verified(tree, manifest)
         _bring_home(main, tree, manifest)
         upload.upload(main, experiment, upload_seconds)
@@ -98,6 +101,7 @@ def _killed(tree: Path, manifest: Manifest) -> Result:
     Raises:
         UsageError: it did leave one.
     """
+    receipt.check_links(tree, manifest.id)
     if (tree / layout.RETURNED).exists():
         raise UsageError(f"{manifest.id} was not killed: it is sealed", f"explicitlm cluster post {manifest.id}")
     log = tree / layout.log(manifest.id)

@@ -16,8 +16,9 @@ import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import AfterValidator
 from rich.console import Console
 from rich.progress import DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -25,9 +26,10 @@ from explicitlm.common import layout
 from explicitlm.common.clock import now
 from explicitlm.common.errors import DataError
 from explicitlm.common.files import sha256
+from explicitlm.common.names import inside, linked_folders
 from explicitlm.datasets.table import DATASETS, TEXT
 from explicitlm.lm.data.prepare import is_noted_text, noted_files
-from explicitlm.records.manifest import Sealed, Status, load_sealed, save_sealed
+from explicitlm.records.manifest import Id, Sealed, Status, load_sealed, save_sealed
 from explicitlm.vcs.pipeline_file import PipelineFile
 from explicitlm.vcs.pointer import parse_pointer
 from explicitlm.vcs.workspace import Workspace
@@ -39,6 +41,8 @@ NOT_SENT = (
     "tests/", "docs/", "benchmarks/", "scripts/", ".ci/", ".git", "README",
     "Makefile", "system-packages.txt",
 )  # fmt: skip
+IMPORTABLE = (".py", ".pyc", ".so", ".pth")  # what Python may run of a folder that it imports from
+Name = Annotated[str, AfterValidator(inside)]
 BLOCK = 1 << 20
 NAMED = 10  # files that a message names
 
@@ -55,9 +59,9 @@ class Sent(Sealed):
     """What left the login node."""
 
     schema_version: Literal[1] = 1
-    experiment: str
+    experiment: Id
     sealed_at: str
-    files: dict[str, FileSeal]
+    files: dict[Name, FileSeal]
 
 
 class Returned(Sealed):
@@ -69,11 +73,11 @@ class Returned(Sealed):
     """
 
     schema_version: Literal[1] = 1
-    experiment: str
+    experiment: Id
     sealed_at: str
     sent: str
     status: Status
-    files: dict[str, FileSeal]
+    files: dict[Name, FileSeal]
 
 
 def seal_sent(workspace: Workspace, experiment: str) -> Sent:
@@ -92,7 +96,9 @@ def seal_sent(workspace: Workspace, experiment: str) -> Sent:
         for dataset in DATASETS:
             if not (tree / dataset.pointer).exists() or dataset == TEXT:
                 continue
-            pointer = parse_pointer((tree / dataset.pointer).read_text(encoding="utf-8"), dataset.pointer)
+            pointer = parse_pointer(
+                (tree / dataset.pointer).read_text(encoding="utf-8"), dataset.pointer, dataset.folder
+            )
             entries = data_store.entries(pointer) if pointer.md5.endswith(".dir") else None
             for name, md5 in ({"": pointer.md5} if entries is None else entries).items():
                 path = f"{dataset.path}/{name}" if name else dataset.path
@@ -113,17 +119,35 @@ def check_sent(tree: Path, receipt: Sent) -> None:
     Raises:
         DataError: with the names.
     """
+    check_imports(tree, receipt)
     wrong = differences(tree, receipt.files)
-    watched = [tree / "src/explicitlm", *(tree / dataset.path for dataset in DATASETS if dataset != TEXT)]
-    extra = [*_files(watched), *tree.glob("*.py")]
-    wrong += [f"{name} (was not sent)" for name in _unknown(tree, extra, receipt.files)]
+    watched = [tree / dataset.path for dataset in DATASETS if dataset != TEXT]
+    wrong += [f"{name} (was not sent)" for name in _unknown(tree, _files(watched), receipt.files)]
     text = tree / TEXT.path  # there only where login and compute node share the tree
     if text.exists() and not is_noted_text(text, tree / layout.TEXT_NOTE):
         wrong.append(f"{TEXT.path} (was not sent)")
     if wrong:
-        raise DataError(f"this is not {receipt.experiment} as it was sent: {_named(wrong)}",
-                        f"explicitlm cluster push {receipt.experiment} HOST:DIR again, on the login node; "
-                        "remove here what was not sent")  # fmt: skip
+        raise _not_as_sent(receipt, wrong)
+
+
+def check_imports(tree: Path, receipt: Sent) -> None:
+    """Checks, before Python is started there, that it would import nothing from the tree but what was sent.
+
+    A sitecustomize.py or a package called `torch` beside our own would run in their place.
+
+    Raises:
+        DataError: with the names.
+    """
+    packages = [path for folder in tree.iterdir() if folder.is_dir() for path in folder.glob("__init__.*")]
+    top = [path for path in tree.iterdir() if path.suffix in IMPORTABLE]
+    if wrong := _unknown(tree, [*_files([tree / "src"]), *packages, *top], receipt.files):
+        raise _not_as_sent(receipt, [f"{name} (was not sent)" for name in wrong])
+
+
+def _not_as_sent(receipt: Sent, wrong: list[str]) -> DataError:
+    return DataError(f"this is not {receipt.experiment} as it was sent: {_named(wrong)}",
+                     f"explicitlm cluster push {receipt.experiment} HOST:DIR again, on the login node; "
+                     "remove here what was not sent")  # fmt: skip
 
 
 def seal_returned(tree: Path, experiment: str, status: Status) -> Returned:
@@ -164,6 +188,10 @@ def check_returned(tree: Path, experiment: str, receipt: Returned) -> None:
         DataError: with the names.
     """
     again = f"explicitlm cluster fetch {experiment} HOST:DIR again"
+    check_links(tree, experiment)
+    made = tuple(_made(tree, experiment))
+    if foreign := [name for name in receipt.files if name not in made and not name.startswith(_folders(made))]:
+        raise DataError(f"the receipt of {experiment} names what no training writes: {_named(foreign)}", again)
     if receipt.experiment != experiment or receipt.sent != sha256((tree / layout.SENT).read_bytes()):
         raise DataError(f"what came back was trained from other files than those sent as {experiment}",
                         f"push {experiment} again, train, and fetch from that folder")  # fmt: skip
@@ -176,6 +204,35 @@ def check_returned(tree: Path, experiment: str, receipt: Returned) -> None:
     if wrong := differences(tree, own):
         raise DataError(f"the tree of {experiment} is not what was sent any more: {_named(wrong)}",
                         f"git -C {tree} diff; take back what was changed there")  # fmt: skip
+
+
+def check_links(tree: Path, experiment: str) -> None:
+    """Checks that what a training left is no link to anything else: a link would bring in a file of this machine.
+
+    Raises:
+        DataError: with the links.
+    """
+    made = _made(tree, experiment)
+    linked = [name for name in linked_folders(tree, made) if name != layout.CHECKPOINTS]  # a link of the project's own
+    for name in made:
+        linked += [name] if (tree / name).is_symlink() else []
+        for folder, folders, files in os.walk(tree / name):
+            if folder == str(tree / layout.run_dir(experiment)):
+                folders[:] = [other for other in folders if other != layout.STATES]  # stay where they are
+            paths = [Path(folder, other) for other in (*folders, *files)]
+            linked += [_name(tree, path) for path in paths if path.is_symlink()]
+    if linked:
+        raise DataError(f"links came back with {experiment}, which were not followed: {_named(sorted(set(linked)))}",
+                        f"rm {tree / sorted(linked)[0]}, and see on the compute node who made it")  # fmt: skip
+
+
+def _made(tree: Path, experiment: str) -> list[str]:
+    """Files and folders that a training is known to write."""
+    return [*PipelineFile(tree).outputs("train"), layout.log(experiment), layout.run_dir(experiment)]
+
+
+def _folders(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"{name}/" for name in names)
 
 
 def differences(root: Path, files: Mapping[str, FileSeal]) -> list[str]:

@@ -44,9 +44,10 @@ def train(experiment: str) -> int:
         DataError: what is here is not what was sent. UsageError: it is not here at all.
     """
     tree = trees.training_tree(experiment)
+    sent = receipt.load_sent(tree)
+    receipt.check_imports(tree, sent)
     _use_the_code_of(tree, experiment)
     os.chdir(tree)
-    sent = receipt.load_sent(tree)
     if _is_done(tree):
         logger.info(f"{experiment} is trained and sealed already: {tree / layout.RETURNED}")
         return 0

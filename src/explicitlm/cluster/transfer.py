@@ -65,7 +65,14 @@ def push_command(main: Path, experiment: str, place: str) -> list[str]:
     listed = tree / ".explicitlm/push-files"
     _write_list(listed, [layout.SENT, *receipt.load_sent(tree).files])
     links = [f"--link-dest=../{other}/" for other in _pushed_before(main, place) if other != experiment]
-    return [*_start(place, experiment), *links, f"--files-from={listed}", f"{tree}/", _target(place, experiment) + "/"]
+    return [
+        *_start(place, experiment),
+        *links,
+        "--from0",
+        f"--files-from={listed}",
+        f"{tree}/",
+        _target(place, experiment) + "/",
+    ]
 
 
 def fetch(main: Path, experiment: str, place: str) -> None:
@@ -160,4 +167,4 @@ def _only(names: Iterable[str]) -> list[str]:
 
 
 def _write_list(path: Path, names: Iterable[str]) -> None:
-    write_text(path, "".join(f"{name}\n" for name in names))
+    write_text(path, "".join(f"{name}\0" for name in names))
