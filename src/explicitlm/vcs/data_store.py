@@ -8,6 +8,7 @@ a stage too, and its cost does not grow with the number of experiments.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from explicitlm.common.errors import DataError, ExplicitLMError, StorageError
-from explicitlm.common.files import write_text
 from explicitlm.common.shown import without_secrets
 from explicitlm.vcs.cache import Cache
 from explicitlm.vcs.dvc import Dvc, DvcError
@@ -230,9 +230,22 @@ def open_store(main: Path) -> Iterator[DataStore]:
     with tempfile.TemporaryDirectory(dir=temporary, prefix="courier-") as name:
         folder = Path(name)
         (folder / ".dvc").mkdir()
-        write_text(folder / ".dvc/config", for_transfer(config), mode=0o600)  # it may hold credentials
-        kinds = tuple(config["cache"]["type"].split(","))
-        yield DataStore(folder, cache, kinds, temporary / "explicitlm-hashed.json", default_remote(config))
+        with _in_memory(for_transfer(config)) as held:
+            (folder / ".dvc/config").symlink_to(held)
+            kinds = tuple(config["cache"]["type"].split(","))
+            yield DataStore(folder, cache, kinds, temporary / "explicitlm-hashed.json", default_remote(config))
+
+
+@contextmanager
+def _in_memory(text: str) -> Iterator[str]:
+    """A path of a file without a place on any disk: credentials are gone with this process, however it ends.
+
+    DVC's own process reads it too, as one of the same user's.
+    """
+    with os.fdopen(os.memfd_create("explicitlm"), "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        yield f"/proc/{os.getpid()}/fd/{file.fileno()}"
 
 
 def remote_of(main: Path) -> Remote | None:
