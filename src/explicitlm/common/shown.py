@@ -32,3 +32,8 @@ def _is_harmless(letter: str) -> bool:
 def _escaped(letter: str) -> str:
     code = ord(letter)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def is_text(text: str) -> bool:
+    """Whether files, git and terminals can hold a text: it has neither NUL nor half of a surrogate pair."""
+    return not any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in text)

@@ -8,6 +8,7 @@ from typing import Any
 
 from explicitlm.common import layout
 from explicitlm.common.errors import ConfigError
+from explicitlm.common.shown import is_text
 from explicitlm.datasets.table import DATASETS
 from explicitlm.lm.config import TrainConfig, parse_train_config
 from explicitlm.vcs.workspace import Workspace
@@ -65,6 +66,10 @@ def parse_params(content: Mapping[str, Any], source: str) -> Params:
     for key, text in question.items():
         if not isinstance(text, str):
             raise ConfigError(f"{source}: {key}={text!r} is not a text", f'quote it: {key}: "..."')
+    for key, text in {"description": description, **question}.items():
+        if not is_text(text):
+            raise ConfigError(f"{source}: {key}={text!r} holds characters that no file can (NUL, or half of a pair)",
+                              "write it anew, in UTF-8")  # fmt: skip
     missing = sorted(set(TrainConfig.model_fields) - set(values))
     if missing:
         raise ConfigError(

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,17 @@ SAMPLE_BYTES = 64 << 20  # of JSON lines; more text hardly changes a vocabulary 
 _DRAWS_AT_ONCE = 1 << 12
 
 
+@contextmanager
+def _readable(source: str) -> Iterator[None]:
+    """Turns what `tokenizers` raises into a DataError: bare Exception, or a panic, which is none."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # pyo3's PanicException derives from BaseException
+        raise DataError(f"{source} is not a tokenizer ({error})", "give a tokenizer.json of `tokenizers`") from None
+
+
 class TextTokenizer:
     """A byte-level BPE with our four special tokens.
 
@@ -45,16 +57,16 @@ class TextTokenizer:
     """
 
     def __init__(self, serialised: str, source: str) -> None:
-        try:
+        with _readable(source):
             self._inner = Tokenizer.from_str(serialised)
-        except Exception as error:  # the library raises bare Exception
-            raise DataError(f"{source} is not a tokenizer ({error})", "give a tokenizer.json of `tokenizers`") from None
-        self._inner.encode_special_tokens = True
+            self._inner.encode_special_tokens = True
+            self._encoder = Encoder(self._inner, serialised)
         self.serialised = serialised
-        self._encoder = Encoder(self._inner, serialised)
         self.pad_id, self.start_id, self.end_id, self.unknown_id = (
             self._special(token, source) for token in SPECIAL_TOKENS
         )
+        with _readable(source):
+            self._encoder.encode(["a"])  # some break at their first use only
 
     def _special(self, token: str, source: str) -> int:
         number = self._inner.token_to_id(token)
@@ -172,7 +184,9 @@ def read_tokenizer(path: Path, vocab_size: int) -> TextTokenizer:
     Raises:
         DataError: it is broken, or its vocabulary exceeds `vocab_size`.
     """
-    tokenizer = TextTokenizer(path.read_text(encoding="utf-8"), str(path))
+    with _readable(str(path)):
+        serialised = path.read_text(encoding="utf-8")
+    tokenizer = TextTokenizer(serialised, str(path))
     if tokenizer.vocab_size > vocab_size:
         raise DataError(
             f"{path} has {tokenizer.vocab_size} tokens, vocab_size is {vocab_size}",
