@@ -131,6 +131,17 @@ def test_lost_data_cannot_be_reproduced(edited) -> None:
     assert verdict["verdict"] == "not_reproducible" and "tag exp_001" in verdict["reason"]
 
 
+def test_the_night_shift_ends_what_overruns_and_verifies_what_fits(edited) -> None:
+    edit_record(edited, lambda record: record["timing"].update({"duration_s": 0.1}))
+    done = edited.explicitlm("reproduce", "--next", "--budget", "1s", check=False)
+    assert done.returncode and "exp_001 was ended after 1 s" in done.stderr and "Traceback" not in done.stderr
+    assert not (edited.root / "experiments/verdicts").exists()
+    found = json.loads(edited.explicitlm("reproduce", "--next", "--budget", "9m", "--json").stdout)
+    assert [each["verdict"] for each in found["verdicts"]] == ["identical"]
+    assert (found["badge"], found["left"]) == ("1 of 1 identical", 0)
+    assert json.loads(edited.explicitlm("reproduce", "--next", "--json").stdout)["verdicts"] == []
+
+
 def test_a_harmless_and_a_harmful_edit(project) -> None:
     path = project.root / "src/explicitlm/lm/training/optimizer.py"
     text = path.read_text()

@@ -31,6 +31,10 @@ TOLERANCE = 0.01  # of a metric, relative; for rates near 0 absolute
 PRINTED = 4  # decimals with which the log and the tables show a loss
 
 
+class OverBudgetError(ExplicitLMError):
+    """A training was ended because its time was over."""
+
+
 @dataclass
 class Findings:
     """What a check found so far."""
@@ -44,20 +48,26 @@ class Findings:
     run: trees.Run | None = None
 
 
-def reproduce(workspace: Workspace, experiment: str, retrain: bool, steps: int | None = None) -> Verdict:
+def reproduce(
+    workspace: Workspace, experiment: str, retrain: bool, steps: int | None = None, limit_s: float | None = None
+) -> Verdict:
     """Checks one experiment and keeps the verdict beside its record.
 
     Args:
         retrain: train again to the end.
         steps: train for so many optimizer steps only and compare the head of the digest chain.
+        limit_s: seconds that its training may take.
 
     Raises:
         UsageError: there is no such record.
+        OverBudgetError: its training took longer and was ended; no verdict is kept.
     """
     clock, record = time.monotonic(), store.load(workspace.main, experiment)
     found = Findings(how="head" if steps else "retrained" if retrain else "restored")
     try:
-        _check(workspace, record, found, steps)
+        _check(workspace, record, found, steps, limit_s)
+    except OverBudgetError:
+        raise
     except ExplicitLMError as error:
         found.grade, found.reason = "not_reproducible", error.cause
     verdict = _verdict(experiment, found, time.monotonic() - clock)
@@ -65,7 +75,7 @@ def reproduce(workspace: Workspace, experiment: str, retrain: bool, steps: int |
     return verdict
 
 
-def _check(workspace: Workspace, record: Record, found: Findings, steps: int | None) -> None:
+def _check(workspace: Workspace, record: Record, found: Findings, steps: int | None, limit_s: float | None) -> None:
     experiment, git = record.experiment.id, workspace.git
     commit = git.tag_commit(experiment)
     if record.versions.checkpoint_hash is None:
@@ -86,7 +96,7 @@ def _check(workspace: Workspace, record: Record, found: Findings, steps: int | N
                 found.grade = "different"  # the weights are there, but not what they would be made of
             return
         recorded = _recorded(tree.workdir)
-        found.run = _train(workspace, tree, record, steps)
+        found.run = _train(workspace, tree, record, steps, limit_s)
         found.differences += causes.of_environment(record.environment.model_dump(), found.run.environment)
         _judge(tree, record, found, recorded)
 
@@ -146,7 +156,9 @@ def _recorded(folder: Path) -> dict[str, str]:
             if (folder / layout.RUN / name).is_file()}  # fmt: skip
 
 
-def _train(workspace: Workspace, tree: Workspace, record: Record, steps: int | None) -> trees.Run:
+def _train(
+    workspace: Workspace, tree: Workspace, record: Record, steps: int | None, limit_s: float | None
+) -> trees.Run:
     try:
         words = shlex.split(record.experiment.command)
     except ValueError:  # a quotation mark without its other half
@@ -160,7 +172,10 @@ def _train(workspace: Workspace, tree: Workspace, record: Record, steps: int | N
     more = {} if chosen or not isinstance(threads, int) else {NUM_THREADS: str(threads)}
     log = workspace.main / layout.PROOFS / f"{record.experiment.id}.log"
     logger.info(f"training again; log: {log}")
-    run = trees.train(tree, words, log, more)
+    run = trees.train(tree, words, log, more, limit_s)
+    if run.outcome.overdue:
+        raise OverBudgetError(f"{record.experiment.id} was ended after {limit_s:.0f} s of training, which was the rest "
+                              "of the budget; it is not verified", "give a larger --budget")  # fmt: skip
     if run.outcome.exit_code:
         said = next((line for line in reversed(run.outcome.tail) if line.strip()), "it said nothing")
         raise DataError(f"its training fails here: {said}", f"cat {log}")
