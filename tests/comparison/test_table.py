@@ -138,8 +138,8 @@ def test_the_index_tells_questions_and_what_came_of_them() -> None:
     asked = row("b_1", params={"seed": 1, "learning_rate": 1e-3}, metrics={"val_loss": 2.7}, outcome=outcome,
                 conclusion="no | better")  # fmt: skip
     failed = row("c", status="failed", description="第三")
-    text = index.markdown([*group("a", {1: 2.5, 2: 2.6}), asked, failed])
+    text = index.markdown([*group("a", {1: 2.5, 2: 2.6}), asked, failed], {})
     assert "## a_1: val_loss 2.55 ± 0.070711, n=2" in text
     assert "| [b_1](b_1.json) | 1 |  | val_loss &lt; 0 against a_1 | not held | no \\| better |" in text
     assert "## without weights" in text and "| 第三 |  | failed | the loss is nan at step 7 |" in text
-    assert index.markdown([]) == "# Experiments 实验索引\n"
+    assert index.markdown([], {}) == "# Experiments 实验索引\n"
