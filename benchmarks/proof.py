@@ -34,11 +34,11 @@ OPTIMIZER, LOOP, MODEL = (f"src/explicitlm/lm/{name}.py" for name in
 HARMLESS = {
     "a comment": (OPTIMIZER, "    groups = [", "    # matrices, then vectors\n    groups = ["),
     "a docstring": (OPTIMIZER, '"""AdamW over all trainable', '"""Adam with decoupled decay over all trainable'),
-    "a renamed list": (OPTIMIZER, "parameters = [", "trained = parameters = ["),
+    "a second name for a list": (OPTIMIZER, "parameters = [", "trained = parameters = ["),
     "a renamed variable": (OPTIMIZER, "floor", "least"),
     "a named intermediate": (OPTIMIZER, "    return floor + (peak - floor) *",
                              "    height = peak - floor\n    return floor + height *"),
-    "a variable for an argument": (OPTIMIZER, "    groups = [",
+    "a variable that is only checked": (OPTIMIZER, "    groups = [",
                                    "    betas = (config.beta1, config.beta2)\n    assert betas\n    groups = ["),
     "an assignment split in two": (MODEL, "self.config, self.pad_id = config, pad_id",
                                    "self.config = config\n        self.pad_id = pad_id"),
