@@ -14,6 +14,7 @@ from explicitlm.common.errors import UsageError
 from explicitlm.comparison import index, pair, seeds, table
 from explicitlm.records import rows
 from explicitlm.records.rows import Row
+from explicitlm.records.verdict import Verdict
 
 
 def row(experiment: str, **more: Any) -> Row:
@@ -138,8 +139,10 @@ def test_the_index_tells_questions_and_what_came_of_them() -> None:
     asked = row("b_1", params={"seed": 1, "learning_rate": 1e-3}, metrics={"val_loss": 2.7}, outcome=outcome,
                 conclusion="no | better")  # fmt: skip
     failed = row("c", status="failed", description="第三")
-    text = index.markdown([*group("a", {1: 2.5, 2: 2.6}), asked, failed])
+    text = index.markdown([*group("a", {1: 2.5, 2: 2.6}), asked, failed], {})
     assert "## a_1: val_loss 2.55 ± 0.070711, n=2" in text
     assert "| [b_1](b_1.json) | 1 |  | val_loss &lt; 0 against a_1 | not held | no \\| better |" in text
     assert "## without weights" in text and "| 第三 |  | failed | the loss is nan at step 7 |" in text
-    assert index.markdown([]) == "# Experiments 实验索引\n"
+    again = Verdict(experiment="c", checked_at="", duration_s=1, how="retrained", verdict="same_curve")
+    assert "| the loss is nan at step 7 | same curve (retrained) |" in index.markdown([failed], {"c": again})
+    assert index.markdown([], {}) == "# Experiments 实验索引\n"

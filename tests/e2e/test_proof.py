@@ -76,13 +76,33 @@ def test_an_edited_line_is_named(edited) -> None:
 
 
 def test_another_data_version_is_named(edited) -> None:
+    """The tag names a text whose sentences stand in another order; its bytes lie in this clone's cache."""
     edited.git("checkout", "-q", "exp_001")
-    edited.git("checkout", "-q", "HEAD~2", "--", "data/database.dvc")
-    edited.git("commit", "-qm", "older data")
+    edited.dvc("pull", "-q", "data/database.dvc")
+    edited.dvc("unprotect", "data/database")
+    text = edited.root / "data/database/text.jsonl"
+    text.write_text("".join(reversed(text.read_text().splitlines(keepends=True))))
+    edited.dvc("add", "-q", "data/database")
+    edited.commit("another text", "data/database.dvc")
     edited.git("tag", "-f", "exp_001")
     edited.git("checkout", "-q", "main")
     verdict = reproduced(edited, "exp_001", "--steps", "2", code=1)
-    assert "data" in verdict["causes"] and verdict["first_divergent_step"] == 0
+    assert verdict["verdict"] != "not_reproducible"
+    named = {(each["cause"], each["what"]) for each in verdict["differences"]}
+    assert named == {("code", "tag exp_001"), ("data", "data/database")}
+    assert verdict["first_divergent_step"] is not None and "order of data" in verdict["parts"]
+
+
+def test_a_broken_manifest_is_said_in_one_line(edited) -> None:
+    for content in ("{", "[]", '{"schema_version": 1, "code": 7}'):
+        edited.git("checkout", "-q", "exp_001")
+        (edited.root / "experiments/run/manifest.json").write_text(content)
+        edited.commit("broken", "experiments/run/manifest.json")
+        edited.git("tag", "-f", "exp_001")
+        edited.git("checkout", "-q", "main")
+        done = edited.explicitlm("reproduce", "exp_001", check=False)
+        assert done.returncode == 1 and "exp_001: not_reproducible" in done.stdout
+        assert "Traceback" not in done.stdout + done.stderr and "manifest.json" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -109,6 +129,17 @@ def test_lost_data_cannot_be_reproduced(edited) -> None:
     edited.git("tag", "-d", "exp_001")
     verdict = reproduced(edited, "exp_001", "--retrain", code=1)
     assert verdict["verdict"] == "not_reproducible" and "tag exp_001" in verdict["reason"]
+
+
+def test_the_night_shift_ends_what_overruns_and_verifies_what_fits(edited) -> None:
+    edit_record(edited, lambda record: record["timing"].update({"duration_s": 0.1}))
+    done = edited.explicitlm("reproduce", "--next", "--budget", "1s", check=False)
+    assert done.returncode and "exp_001 was ended after 1 s" in done.stderr and "Traceback" not in done.stderr
+    assert not (edited.root / "experiments/verdicts").exists()
+    found = json.loads(edited.explicitlm("reproduce", "--next", "--budget", "9m", "--json").stdout)
+    assert [each["verdict"] for each in found["verdicts"]] == ["identical"]
+    assert (found["badge"], found["left"]) == ("1 of 1 identical", 0)
+    assert json.loads(edited.explicitlm("reproduce", "--next", "--json").stdout)["verdicts"] == []
 
 
 def test_a_harmless_and_a_harmful_edit(project) -> None:

@@ -83,9 +83,11 @@ def index_command() -> None:
       explicitlm index > index.md
     """
     from explicitlm.comparison import index
+    from explicitlm.records.verdict import load_verdicts
     from explicitlm.vcs.workspace import Workspace
 
-    print(index.markdown(read_rows(Workspace.find())), end="")
+    workspace = Workspace.find()
+    print(index.markdown(read_rows(workspace), load_verdicts(workspace.main)), end="")
 
 
 def read_rows(workspace: Workspace) -> list[Row]:

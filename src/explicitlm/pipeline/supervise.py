@@ -13,6 +13,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -38,12 +39,14 @@ class Outcome:
         signal: name of the first signal that this process was asked to pass on.
         tail: the last lines of its output.
         log_error: why lines of the log are missing, if any are.
+        overdue: whether it was ended because its time was over.
     """
 
     exit_code: int = 0
     signal: str | None = None
     tail: list[str] = field(default_factory=list)
     log_error: str | None = None
+    overdue: bool = False
 
 
 def run_logged(
@@ -53,6 +56,7 @@ def run_logged(
     script: str,
     append: bool,
     folder: Path | None = None,
+    limit_s: float | None = None,
 ) -> Outcome:
     """Runs a command to its end.
 
@@ -63,6 +67,7 @@ def run_logged(
         script: word of the command line by which the processes that do the work are known.
         append: keep what the log holds (a resumed run).
         folder: where it runs, if not here; off a terminal its lines then go to the log only.
+        limit_s: seconds after which all its processes are ended; None lets it run.
     """
     outcome = Outcome()
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -86,6 +91,9 @@ def run_logged(
 
         heard = [number for number in PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores HUP
         earlier = {number: signal.signal(number, pass_on) for number in heard}
+        overdue = threading.Timer(limit_s or 0.0, _end_overdue, (process, outcome))
+        if limit_s is not None:
+            overdue.start()
         try:
             assert process.stdout is not None
             outcome.tail = _copy(process.stdout, lines, shown=folder is None)
@@ -95,6 +103,7 @@ def run_logged(
             _end_session(process)
             raise
         finally:
+            overdue.cancel()
             for number, handler in earlier.items():
                 signal.signal(number, handler)
     return outcome
@@ -138,6 +147,12 @@ def _runs(process: psutil.Process, script: str) -> bool:
     with suppress(psutil.Error):
         return any(word.endswith(script) for word in process.cmdline())
     return False
+
+
+def _end_overdue(process: subprocess.Popen[bytes], outcome: Outcome) -> None:
+    outcome.overdue = True
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _end_session(process: subprocess.Popen[bytes]) -> None:

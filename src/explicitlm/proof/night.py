@@ -7,7 +7,7 @@ import re
 import time
 
 from explicitlm.common.errors import UsageError
-from explicitlm.proof.reproduce import reproduce
+from explicitlm.proof.reproduce import OverBudgetError, reproduce
 from explicitlm.records import store
 from explicitlm.records.schema import Record
 from explicitlm.records.verdict import Verdict, load_verdicts
@@ -41,18 +41,28 @@ def unverified(workspace: Workspace) -> list[Record]:
 def verify_next(workspace: Workspace, budget: float) -> list[Verdict]:
     """Retrains one after the other, as long as the next one is expected to end within the budget of seconds.
 
-    What is expected is the recorded duration of its training, times what the last ones took longer than theirs.
+    What is expected is the recorded duration of its training, times what the last one took longer than its own. A
+    training that overruns what is left of the budget is ended and told, and has no verdict.
 
     Raises:
         UsageError: not even the cheapest fits.
+        OverBudgetError: the first one already overran.
     """
-    start, slower, verdicts = time.monotonic(), 1.0, []
+    start, slower = time.monotonic(), 1.0
+    verdicts: list[Verdict] = []
     waiting = unverified(workspace)
     for record in waiting:
         expected = _cost(record) * slower
-        if time.monotonic() - start + expected > budget:
+        left = budget - (time.monotonic() - start)
+        if expected > left or left <= 0:
             break
-        verdict = reproduce(workspace, record.experiment.id, retrain=True)
+        try:
+            verdict = reproduce(workspace, record.experiment.id, retrain=True, limit_s=left)
+        except OverBudgetError as error:
+            if not verdicts:
+                raise
+            logger.warning(error.cause)
+            break
         logger.info(f"{verdict.experiment}: {verdict.verdict}")
         verdicts.append(verdict)
         slower = max(1.0, verdict.duration_s / max(_cost(record), 1.0))

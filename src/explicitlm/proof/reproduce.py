@@ -15,11 +15,11 @@ from typing import Any, Literal
 from explicitlm.common import layout
 from explicitlm.common.clock import now
 from explicitlm.common.environment import NUM_THREADS
-from explicitlm.common.errors import DataError, ExplicitLMError
+from explicitlm.common.errors import DataError, ExplicitLMError, UsageError
 from explicitlm.pipeline import identity
 from explicitlm.proof import tree as trees
 from explicitlm.records import causes, chain, store
-from explicitlm.records.manifest import Manifest
+from explicitlm.records.manifest import Manifest, load_sealed
 from explicitlm.records.schema import Record
 from explicitlm.records.verdict import Difference, Grade, Verdict, save_verdict
 from explicitlm.vcs.cache import folder_hash
@@ -29,6 +29,10 @@ from explicitlm.vcs.workspace import Workspace
 logger = logging.getLogger(__name__)
 TOLERANCE = 0.01  # of a metric, relative; for rates near 0 absolute
 PRINTED = 4  # decimals with which the log and the tables show a loss
+
+
+class OverBudgetError(ExplicitLMError):
+    """A training was ended because its time was over."""
 
 
 @dataclass
@@ -44,20 +48,26 @@ class Findings:
     run: trees.Run | None = None
 
 
-def reproduce(workspace: Workspace, experiment: str, retrain: bool, steps: int | None = None) -> Verdict:
+def reproduce(
+    workspace: Workspace, experiment: str, retrain: bool, steps: int | None = None, limit_s: float | None = None
+) -> Verdict:
     """Checks one experiment and keeps the verdict beside its record.
 
     Args:
         retrain: train again to the end.
         steps: train for so many optimizer steps only and compare the head of the digest chain.
+        limit_s: seconds that its training may take.
 
     Raises:
         UsageError: there is no such record.
+        OverBudgetError: its training took longer and was ended; no verdict is kept.
     """
     clock, record = time.monotonic(), store.load(workspace.main, experiment)
     found = Findings(how="head" if steps else "retrained" if retrain else "restored")
     try:
-        _check(workspace, record, found, steps)
+        _check(workspace, record, found, steps, limit_s)
+    except OverBudgetError:
+        raise
     except ExplicitLMError as error:
         found.grade, found.reason = "not_reproducible", error.cause
     verdict = _verdict(experiment, found, time.monotonic() - clock)
@@ -65,7 +75,7 @@ def reproduce(workspace: Workspace, experiment: str, retrain: bool, steps: int |
     return verdict
 
 
-def _check(workspace: Workspace, record: Record, found: Findings, steps: int | None) -> None:
+def _check(workspace: Workspace, record: Record, found: Findings, steps: int | None, limit_s: float | None) -> None:
     experiment, git = record.experiment.id, workspace.git
     commit = git.tag_commit(experiment)
     if record.versions.checkpoint_hash is None:
@@ -86,17 +96,31 @@ def _check(workspace: Workspace, record: Record, found: Findings, steps: int | N
                 found.grade = "different"  # the weights are there, but not what they would be made of
             return
         recorded = _recorded(tree.workdir)
-        found.run = _train(workspace, tree, record, steps)
+        found.run = _train(workspace, tree, record, steps, limit_s)
         found.differences += causes.of_environment(record.environment.model_dump(), found.run.environment)
         _judge(tree, record, found, recorded)
 
 
 def _compare_versions(tree: Workspace, record: Record, found: Findings) -> None:
-    sealed = Manifest.model_validate_json((tree.workdir / layout.MANIFEST).read_bytes())
+    sealed = _sealed(tree, record.experiment.id)
     found.differences += causes.of_code(record, sealed, identity.code_digests(tree))
     found.differences += causes.of_parameters(record, sealed)
     versions = {Path(path).name: pointer.md5 for path, pointer in trees.pointers(tree.workdir).items()}
     found.differences += causes.of_data(record, versions)
+
+
+def _sealed(tree: Workspace, experiment: str) -> Manifest:
+    """The manifest that the tag's commit holds.
+
+    Raises:
+        DataError: there is none, or it is broken.
+    """
+    hint = "git fetch --tags --force"
+    try:
+        return load_sealed(tree.workdir / layout.MANIFEST, Manifest, hint)
+    except UsageError as error:
+        cause = error.cause.replace(f"{tree.workdir}/", "")
+        raise DataError(f"what tag {experiment} holds cannot be checked: {cause}", hint) from None
 
 
 def _restore(workspace: Workspace, tree: Workspace, record: Record, found: Findings) -> None:
@@ -128,12 +152,17 @@ def _restore(workspace: Workspace, tree: Workspace, record: Record, found: Findi
 def _recorded(folder: Path) -> dict[str, str]:
     """What the recorded run left in its commit: the chain and the curves, before they are written over."""
     names = ("digests.csv", "train.csv", "val.csv")
-    return {name: (folder / layout.RUN / name).read_text(encoding="utf-8") for name in names
-            if (folder / layout.RUN / name).exists()}  # fmt: skip
+    return {name: (folder / layout.RUN / name).read_text(encoding="utf-8", errors="replace") for name in names
+            if (folder / layout.RUN / name).is_file()}  # fmt: skip
 
 
-def _train(workspace: Workspace, tree: Workspace, record: Record, steps: int | None) -> trees.Run:
-    words = shlex.split(record.experiment.command)
+def _train(
+    workspace: Workspace, tree: Workspace, record: Record, steps: int | None, limit_s: float | None
+) -> trees.Run:
+    try:
+        words = shlex.split(record.experiment.command)
+    except ValueError:  # a quotation mark without its other half
+        words = []
     if words[:3] != ["accelerate", "launch", layout.TRAINING_SCRIPT]:
         raise DataError(f"the record's command is no training of this project: {record.experiment.command}", "")
     if steps is not None:
@@ -143,7 +172,10 @@ def _train(workspace: Workspace, tree: Workspace, record: Record, steps: int | N
     more = {} if chosen or not isinstance(threads, int) else {NUM_THREADS: str(threads)}
     log = workspace.main / layout.PROOFS / f"{record.experiment.id}.log"
     logger.info(f"training again; log: {log}")
-    run = trees.train(tree, words, log, more)
+    run = trees.train(tree, words, log, more, limit_s)
+    if run.outcome.overdue:
+        raise OverBudgetError(f"{record.experiment.id} was ended after {limit_s:.0f} s of training, which was the rest "
+                              "of the budget; it is not verified", "give a larger --budget")  # fmt: skip
     if run.outcome.exit_code:
         said = next((line for line in reversed(run.outcome.tail) if line.strip()), "it said nothing")
         raise DataError(f"its training fails here: {said}", f"cat {log}")
@@ -151,14 +183,20 @@ def _train(workspace: Workspace, tree: Workspace, record: Record, steps: int | N
 
 
 def _judge(tree: Workspace, record: Record, found: Findings, recorded: Mapping[str, str]) -> None:
+    """Grades what a training gave: of a whole one the weights decide, whatever form its recorded chain has."""
     run = found.run
     assert run is not None
-    found.comparison = chain.compare(recorded.get("digests.csv", ""), run.digests)
-    parted = found.comparison.first_divergent is not None
+    try:
+        found.comparison = chain.compare(recorded.get("digests.csv", ""), run.digests)
+    except DataError:
+        if found.how == "head":
+            raise  # nothing else tells whether the first steps are equal
     if found.how == "retrained":
         found.checkpoint = folder_hash(tree.workdir / layout.CHECKPOINT)
-        parted = found.checkpoint != record.versions.checkpoint_hash
-    if not parted:
+        equal = found.checkpoint == record.versions.checkpoint_hash
+    else:
+        equal = found.comparison is not None and found.comparison.first_divergent is None
+    if equal:
         found.grade = "identical"
         return
     curves = [(_values(recorded.get(name, "")), _values(_read(tree, name))) for name in ("train.csv", "val.csv")]
@@ -185,14 +223,21 @@ def _read(tree: Workspace, name: str) -> str:
 
 
 def _values(text: str) -> dict[str, float]:
-    """The cells of a curve by `step column`."""
+    """The cells of a curve by `step column`.
+
+    Raises:
+        DataError: a cell is no number.
+    """
     header, *rows = [line.split(",") for line in text.splitlines()] or [[]]
-    return {
-        f"{row[0]} {name}": float(cell)
-        for row in rows
-        for name, cell in zip(header[1:], row[1:], strict=False)
-        if cell and not name.endswith("_per_sec")
-    }
+    try:
+        return {
+            f"{row[0]} {name}": float(cell)
+            for row in rows
+            for name, cell in zip(header[1:], row[1:], strict=False)
+            if cell and not name.endswith("_per_sec")
+        }
+    except ValueError:
+        raise DataError(f"a curve under {layout.RUN} is damaged", "git fetch --tags --force") from None
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -87,12 +87,15 @@ def pointers(tree: Path) -> dict[str, Pointer]:
     }
 
 
-def train(tree: Workspace, words: list[str], log: Path, more: Mapping[str, str] | None = None) -> Run:
+def train(
+    tree: Workspace, words: list[str], log: Path, more: Mapping[str, str] | None = None, limit_s: float | None = None
+) -> Run:
     """Runs a training command in a tree, without a tracker.
 
     Args:
         words: the command, `accelerate launch 1_pretrain.py ...`.
         more: environment variables over those of this process.
+        limit_s: seconds after which it is ended.
     """
     run_dir = tree.workdir / layout.RUN
     for name in (layout.DIGESTS, layout.METRICS):
@@ -107,8 +110,9 @@ def train(tree: Workspace, words: list[str], log: Path, more: Mapping[str, str] 
         **(more or {}),
     }
     outcome = run_logged(
-        [*words, "--no-use_swanlab"], log, environment, layout.TRAINING_SCRIPT, append=False, folder=tree.workdir
-    )
+        [*words, "--no-use_swanlab"], log, environment, layout.TRAINING_SCRIPT, append=False, folder=tree.workdir,
+        limit_s=limit_s,
+    )  # fmt: skip
     return Run(
         outcome,
         _text(run_dir / "digests.csv"),
