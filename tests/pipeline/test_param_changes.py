@@ -36,7 +36,7 @@ def test_leftovers_are_told_dropped_and_recorded(project) -> None:
     assert manifest().leftover_params == {} and manifest().asked_params == ["description", "seed"]
     project.set_params(epochs=4)  # by hand
     done = project.dvc("exp", "run", "-n", "b", "-S", "learning_rate=1e-2", "sync_data")
-    assert manifest().leftover_params == {"seed": "a", "description": "a"}
+    assert manifest().leftover_params == {"seed": "a"}
     assert manifest().hyperparameters.seed == 7
     assert (
         "LEFT OVER" in done.stdout
@@ -46,14 +46,19 @@ def test_leftovers_are_told_dropped_and_recorded(project) -> None:
     assert "epochs: 4 (changed in params.yaml" in done.stdout
 
     workspace = Workspace(project.root, project.root)
+    assert manifest().description == "" and "belongs to a" in done.stdout
+    project.shell("EXPLICITLM_MESSAGE=唐诗，7% dvc exp run -n d -S learning_rate=1e-2 sync_data")
+    assert manifest().description == "唐诗，7%"
+    assert "belongs to a" in project.dvc("exp", "run", "-n", "e", "-S", "learning_rate=1e-2", "sync_data").stdout
+    assert manifest().description == ""
     with messages() as lines:
         assert from_head(workspace, {"dim": 64}) == {
-            "learning_rate": 2e-3, "seed": 1337, "description": "", "dim": 64
+            "learning_rate": 2e-3, "seed": 1337, "dim": 64
         }  # fmt: skip
     assert any("seed: 1337, as in HEAD" in line for line in lines)
 
     back = re.search(r"to run without them, add (.*)", done.stdout)
     assert back
     project.shell(f"dvc exp run -n c {back[1]} sync_data")
-    assert manifest().leftover_params == {"learning_rate": "b"} and manifest().hyperparameters.seed == 1337
+    assert manifest().leftover_params == {"learning_rate": "e"} and manifest().hyperparameters.seed == 1337
     assert manifest().description == "" and manifest().hyperparameters.epochs == 4, "the user's own edit stays"

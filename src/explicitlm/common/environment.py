@@ -11,6 +11,7 @@ DESCRIPTION = "EXPLICITLM_DESCRIPTION"
 RESUME = "EXPLICITLM_RESUME"
 
 # Set by the user
+MESSAGE = "EXPLICITLM_MESSAGE"  # the description of the experiment that `dvc exp run` starts
 DEBUG = "EXPLICITLM_DEBUG"  # lets tracebacks through, for those who work on the project itself
 NUM_THREADS = "EXPLICITLM_NUM_THREADS"
 

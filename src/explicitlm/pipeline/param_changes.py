@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from explicitlm.common import layout
@@ -46,6 +47,23 @@ def leftovers(workspace: Workspace, params: Params, asked: set[str]) -> dict[str
         for key in sorted(candidates & ours.keys())
         if ours[key] == then.get(key) and ours[key] != before.get(key)
     }
+
+
+def description_source(workspace: Workspace, params: Params, experiment: str) -> str | None:
+    """The earlier experiment of this machine whose description stands in params.yaml; None if HEAD or nobody has it.
+
+    Args:
+        experiment: the id of the present one, whose own description it may be.
+    """
+    text = params.description
+    if not text or text == _head(workspace).get("description", ""):
+        return None
+    for path in sorted(workspace.run_dir(experiment).parent.glob("*/manifest.json")):
+        with suppress(UsageError):
+            earlier = load_sealed(path, Manifest, "")
+            if earlier.id != experiment and earlier.description == text:
+                return earlier.id
+    return None
 
 
 def from_head(workspace: Workspace, overrides: Mapping[str, Any]) -> dict[str, Any]:

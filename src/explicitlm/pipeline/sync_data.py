@@ -7,13 +7,14 @@ is tokenised, unless it was before: a GPU that has been asked for need not wait 
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import sys
 
 from explicitlm.common import layout, logs
 from explicitlm.common.clock import now
-from explicitlm.common.environment import DVC_EXP_NAME, RESUME
+from explicitlm.common.environment import DVC_EXP_NAME, MESSAGE, RESUME
 from explicitlm.common.errors import ConfigError, UsageError, run_reporting
 from explicitlm.common.files import write_json
 from explicitlm.datasets.resolve import resolve
@@ -41,12 +42,16 @@ def main() -> int:
     if named := os.environ.get(DVC_EXP_NAME):
         _own(workspace, named)  # before anything else of it is looked at: it may change while another one works on it
     experiment = settle_id(workspace, previous, resumed)
+    asked = identity.asked_params()
+    left = {} if asked is None else param_changes.leftovers(workspace, params, asked)
+    if asked is not None and "description" not in asked and not resumed:
+        params = dataclasses.replace(params, description=_description(workspace, params, experiment))
+        left.pop("description", None)
     logger.info(
         f"experiment {experiment}: {params.description.splitlines()[0] if params.description else '(no description)'}"
     )
     plans = resolve(workspace, params.revisions, _pins(previous))
     bring(workspace, plans, check_untouched(workspace, plans))
-    asked = identity.asked_params()
     data = {item.dataset.param: item.version for item in plans}
     manifest = Manifest(
         id=experiment,
@@ -59,7 +64,7 @@ def main() -> int:
         hyperparameters=params.train,
         changed_params=param_changes.changed_params(workspace, params),
         asked_params=sorted(asked or ()),
-        leftover_params={} if asked is None else param_changes.leftovers(workspace, params, asked),
+        leftover_params=left,
         resumed=resumed,
         question=_question(workspace, params, {item.dataset.folder: item.version for item in plans}),
     )
@@ -76,6 +81,17 @@ def main() -> int:
     )
     prepare_tokens(workspace, params.train, plans)
     return 0
+
+
+def _description(workspace: Workspace, params: Params, experiment: str) -> str:
+    """EXPLICITLM_MESSAGE, else what params.yaml says, unless an earlier experiment left that there."""
+    if message := os.environ.get(MESSAGE):
+        return message
+    if earlier := param_changes.description_source(workspace, params, experiment):
+        logger.warning(f"description: none; the one in params.yaml belongs to {earlier}")
+        logger.warning(f"  next: {MESSAGE}='...' dvc exp run ... gives this experiment its own")
+        return ""
+    return params.description
 
 
 def _own(workspace: Workspace, experiment: str) -> None:

@@ -264,7 +264,7 @@ class Trainer:
             raise TrainingError(
                 f"the loss is {values['train/loss_total']}, the gradient's norm {values['train/grad_norm']} "
                 f"at step {self._step}: training has diverged",
-                "lower learning_rate, or resume from the last state with other settings",
+                "start a new run with a lower learning_rate (a resumed one keeps its settings)",
             )
         self._train_loss = values["train/loss_ce"]
         self._observers.train(self._step, {**values, "train/lr": rate}, self._tokens)

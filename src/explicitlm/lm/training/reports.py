@@ -28,7 +28,7 @@ def environment(config: TrainConfig, world_size: int, device: torch.device) -> d
     return {
         "python_version": platform.python_version(),
         "torch_version": torch.__version__,
-        "cuda_version": torch.version.cuda,
+        "cuda_version": torch.version.cuda if torch.cuda.is_available() else None,
         "num_gpus": gpus,
         "gpus": [torch.cuda.get_device_name(index) for index in range(gpus)],
         "device": device.type,
