@@ -72,7 +72,7 @@ def weights(tree: Path) -> dict[str, str]:
     returned = receipt.load_returned(tree, tree.name)
     assert returned.status == "finished"
     names = [name for name in returned.files if name.startswith("checkpoints/") or name.endswith("/metrics.json")]
-    assert len(names) == 4
+    assert len(names) == 5
     return {name: returned.files[name].sha256 or "" for name in names}
 
 

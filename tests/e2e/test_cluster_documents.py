@@ -15,7 +15,13 @@ def blocks(section: str) -> Iterator[tuple[str, str]]:
     text = DOCUMENT.read_text(encoding="utf-8")
     (part,) = re.findall(rf"^## {section}\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)
     for host, commands in BLOCK.findall(part):
-        yield host, "set -e\n" + commands.replace("compute-node:", "compute:").replace("/path/to", "/srv/proj")
+        yield host, "set -e\n" + _small(commands)
+
+
+def _small(commands: str) -> str:
+    """For this test's hosts, and with a bank in which a training takes seconds."""
+    there = commands.replace("compute-node:", "compute:").replace("/path/to", "/srv/proj")
+    return there.replace("knowledge_num=1048576", "knowledge_num=4096")
 
 
 def replay(section: str, login, hosts) -> None:
@@ -31,7 +37,7 @@ def test_both_forms_end_in_the_same_experiment(hosts, login) -> None:
     login.git("init", "-q", "--bare", "../origin.git")
     login.git("remote", "add", "origin", "../origin.git")
     replay("Three phases", login, hosts)
-    assert login.git("ls-remote", "--tags", "origin").endswith("refs/tags/exp_002")
+    assert "refs/tags/exp_002" in login.git("ls-remote", "--tags", "origin")
     assert hosts.compute("test -d runs/exp_003/src && ls -a runs/exp_003").stdout.count(".git\n") == 0
 
     replay("With DVC's own commands", login, hosts)

@@ -71,14 +71,13 @@ def test_a_queue_of_two_workers(project) -> None:
 def test_pinned_data_trains_on_the_older_version_and_nothing_is_lost(project) -> None:
     older = project.git("rev-parse", "HEAD~1")
     current = (project.root / "data/database.dvc").read_text()
-    project.dvc("exp", "run", "-S", f"data.dataset={older}", "-n", "exp_005")
+    run = project.dvc("exp", "run", "-S", f"data.dataset={older}", "-n", "exp_005")
     record = project.record("exp_005")
     assert record["versions"]["data"]["dataset_commit"] == older
     assert record["versions"]["data"]["val_dataset_commit"] == project.git("rev-parse", "HEAD")
     project.explicitlm("publish", "exp_005")
     assert project.git("show", "exp_005:data/database.dvc") == project.git("show", f"{older}:data/database.dvc")
-    log = (project.root / "logs/exp_005.log").read_text()
-    assert "tokenised 48 documents" in log
+    assert "tokenised 48 documents" in run.stdout
 
     # By the experiment's id, in isolation; the workspace goes back to the user's version with the next run.
     project.git("checkout", "-q", "--", "params.yaml")
@@ -169,18 +168,37 @@ def test_ctrl_c_in_the_workspace(project) -> None:
 
 
 def test_a_failed_training_leaves_a_failed_record(project) -> None:
-    (project.root / "data/database/text.jsonl").unlink()
-    (project.root / "data/database/text.jsonl").write_text('{"text": "fine"}\n{"text": broken\n')
-    project.dvc("add", "-q", "data/database")
-    project.commit("broken data", "data/database.dvc")
+    facts = project.root / "data/knowledge_base/facts.json"
+    facts.unlink()
+    facts.write_text('[{"target": broken')
+    project.dvc("add", "-q", "data/knowledge_base")
+    project.commit("broken facts", "data/knowledge_base.dvc")
     done = project.explicitlm("run", "bad", check=False)
     assert done.returncode == 5
     record = project.record("bad")
     assert record["status"] == "failed"
-    assert "text.jsonl" in record["failure"]["error"] and "2" in record["failure"]["error"]
+    assert "facts.json" in record["failure"]["error"]
     assert "Traceback" not in done.stdout + done.stderr
     again = project.explicitlm("run", "bad", check=False)
     assert again.returncode == 2 and "bad is used" in again.stderr
+
+
+def test_a_broken_text_is_told_before_the_id_is_used(project) -> None:
+    text = project.root / "data/database/text.jsonl"
+    whole = text.read_bytes()
+    text.unlink()
+    text.write_text('{"text": "fine"}\n{"text": broken\n')
+    project.dvc("add", "-q", "data/database")
+    project.commit("broken text", "data/database.dvc")
+    done = project.explicitlm("run", "bad", check=False)
+    assert done.returncode == 5 and "text.jsonl" in done.stdout + done.stderr and "line 2" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (project.root / "experiments/records/bad.json").exists()
+    text.unlink()
+    text.write_bytes(whole)
+    project.dvc("add", "-q", "data/database")
+    project.commit("whole again", "data/database.dvc")
+    project.explicitlm("run", "bad")
 
 
 def test_a_run_that_was_killed_without_a_word_keeps_a_record(project) -> None:

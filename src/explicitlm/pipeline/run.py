@@ -63,6 +63,7 @@ def run(workspace: Workspace, experiment: str, request: Request) -> Record:
     Raises:
         ExplicitLMError: before anything runs, for what can be known then; else what training or publishing said.
     """
+    preflight.check_disk(workspace)  # before a claim is written there
     with owners.claim(workspace.main, experiment):
         overrides = param_changes.from_head(workspace, request.overrides())
         check(workspace, experiment, overrides)
@@ -90,6 +91,7 @@ def resume(workspace: Workspace, experiment: str) -> Record:
     """
     if not is_id(experiment):
         identity.check_id(experiment, workspace)  # says why
+    preflight.check_disk(workspace)
     with owners.claim(workspace.main, experiment):
         overrides = _interrupted(workspace, experiment)
         preflight.check_surroundings(workspace, preview(workspace, overrides))

@@ -52,6 +52,7 @@ def main() -> int:
     )
     plans = resolve(workspace, params.revisions, _pins(previous))
     bring(workspace, plans, check_untouched(workspace, plans))
+    prepare_tokens(workspace, params.train, plans)  # a text that cannot be read is told before anything is sealed
     data = {item.dataset.param: item.version for item in plans}
     manifest = Manifest(
         id=experiment,
@@ -79,7 +80,6 @@ def main() -> int:
         workspace.workdir / layout.DATA_VERSIONS,
         {item.dataset.folder: item.target.md5 for item in plans if item.target},
     )
-    prepare_tokens(workspace, params.train, plans)
     return 0
 
 
