@@ -219,7 +219,7 @@ def _lay_out(
     if listing is None or not fits(listing, pointer):
         raise DataError(
             f"{dataset.path} is not {pointer.md5[:8]} after dvc checkout",
-            f"dvc checkout --force {dataset.pointer}",
+            f"dvc checkout {dataset.pointer}",
         )
     Stamps(workspace).confirm(dataset.path, pointer, listing)
 

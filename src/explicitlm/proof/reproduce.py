@@ -115,7 +115,7 @@ def _sealed(tree: Workspace, experiment: str) -> Manifest:
     Raises:
         DataError: there is none, or it is broken.
     """
-    hint = "git fetch --tags --force"
+    hint = f"git ls-remote --tags origin {experiment} tells whether the published one is another"
     try:
         return load_sealed(tree.workdir / layout.MANIFEST, Manifest, hint)
     except UsageError as error:
@@ -237,7 +237,7 @@ def _values(text: str) -> dict[str, float]:
             if cell and not name.endswith("_per_sec")
         }
     except ValueError:
-        raise DataError(f"a curve under {layout.RUN} is damaged", "git fetch --tags --force") from None
+        raise DataError(f"a curve under {layout.RUN} is damaged", "git status") from None
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
