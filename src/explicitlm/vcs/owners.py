@@ -127,7 +127,10 @@ def _trainings(run_dir: Path, family: set[int]) -> list[Owner]:
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.environ().get(RUN_DIR) == str(run_dir) and process.pid not in family:
+            environment = process.environ()
+            job = environment.get("SLURM_JOB_ID")  # processes of one job on several nodes train together
+            ours = process.pid in family or (job is not None and job == os.environ.get("SLURM_JOB_ID"))
+            if environment.get(RUN_DIR) == str(run_dir) and not ours:
                 found.append(Owner.of(process))
     return [owner for owner in found if owner.lives()]
 
