@@ -17,10 +17,11 @@ SWANLAB_KEY = "stand-in-key-that-must-stay-secret"
 PLACE = "compute:/srv/proj"
 HOME = "/home/researcher"  # sbatch hands on the environment, and a user has one home on a cluster
 A = ("-m", "first, 第一个", "epochs=12", "use_swanlab=true", "swanlab_mode=offline", "swanlab_workspace=tester")
-# What two runs of one experiment may differ in: when, where and how they were started, and names made from the time.
+# What two runs of one experiment may differ in: when, where and how they were started, what they consumed (one was
+# killed and requeued), and names made from the time.
 FREE = {
     ("experiment", "timestamp"), ("experiment", "script"), ("versions", "experiment_commit"), ("environment",),
-    ("timing",), ("results", "swanlab_url"), ("results", "swanlab_id"), ("results", "swanlab_status"),
+    ("timing",), ("usage",), ("results", "swanlab_url"), ("results", "swanlab_id"), ("results", "swanlab_status"),
 }  # fmt: skip
 
 
