@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 from explicitlm.common.errors import DataError
 
-# Columns of digests.csv in the order of cause and effect within one optimizer step
+# Columns of digests.csv in the order of cause and effect within one optimizer step, and the part of the state of each
 PARTS = {
     "batches": "order of data",
     "rng": "random state",
     "optimizer": "optimizer",
     "weights": "weights",
     "bank": "bank",
+    "index": "bank",
 }
+LATER = {"index"}  # chains of earlier runs lack it: it then says nothing
 
 
 @dataclass(frozen=True)
@@ -51,21 +53,22 @@ def compare(one: str, other: str) -> Comparison:
         raise DataError("the two digest chains have no step in common", "train more steps: --steps 50")
     last_equal = None
     for step in common:
-        differ = [name for column, name in PARTS.items() if left[step][column] != right[step][column]]
+        columns = [name for name in PARTS if name in left[step] and name in right[step]]
+        differ = [PARTS[name] for name in columns if left[step][name] != right[step][name]]
         if differ:
-            return Comparison(common[-1], last_equal, step, differ)
+            return Comparison(common[-1], last_equal, step, list(dict.fromkeys(differ)))
         last_equal = step
     return Comparison(common[-1], last_equal, None, [])
 
 
 def _links(text: str) -> dict[int, dict[str, str]]:
-    rows = list(csv.DictReader(text.splitlines()))
-    if not rows or not {"step", *PARTS} <= rows[0].keys():
-        raise DataError(
-            "a digest chain is missing or of an earlier form, which does not tell the parts of the state",
-            "compare with a commit or an experiment made since",
-        )
     try:
+        rows = list(csv.DictReader(text.splitlines()))
+        if not rows or not {"step", *PARTS} - LATER <= rows[0].keys():
+            raise DataError(
+                "a digest chain is missing or of an earlier form, which does not tell the parts of the state",
+                "compare with a commit or an experiment made since",
+            )
         return {int(row["step"]): row for row in rows}
-    except ValueError:
+    except (ValueError, TypeError, csv.Error):  # no number, no cell, a cell of megabytes
         raise DataError("a digest chain is damaged", "git checkout -- experiments/run/digests.csv") from None

@@ -142,7 +142,7 @@ class Trainer:
         self._observers.start(self._step, self.steps, self._tokens)
         if not self._resumed:  # a run that was stopped before its first step has its first link already
             self._digests.start()
-            self._digests.link(0, self._model, self._optimizer.state_dict())
+            self._link()
         self._wrapped.train()
         if self._group.size > 1 and self._step < self.steps:
             self._settle_buckets()
@@ -253,10 +253,18 @@ class Trainer:
         if done or self._step % self._config.log_interval == 0:
             self._log(rate)
         if done or self._digests.due(self._step, self._config.digest_interval):
-            self._digests.link(self._step, self._model, self._optimizer.state_dict())
+            self._link()
         if done or self._step % self._config.save_interval == 0:
             self._save()
         self._observers.advance(self._step)
+
+    def _link(self) -> None:
+        """A link of the digest chain for the moment after the last optimizer step."""
+        self._digests.link(self._step, self._model, self._optimizer.state_dict(), self._index_state())
+
+    def _index_state(self) -> dict[str, torch.Tensor]:
+        """The addresses among which the default form searches rows; empty in every other."""
+        return self._model.router.index.state() if self._model.router is not None else {}
 
     def _log(self, rate: float) -> None:
         values = self._meter.read(self._group)
@@ -302,9 +310,7 @@ class Trainer:
             "updater": self._updater.state_dict(),
             "meter": self._meter.state_dict(),
         }
-        weights = self._model.state_dict()
-        if self._model.router is not None:
-            weights |= self._model.router.index.state()
+        weights = self._model.state_dict() | self._index_state()
         with self._observers.pause():
             self._states.save(position, weights, self._optimizer.state_dict(), own)
 
