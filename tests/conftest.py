@@ -19,6 +19,7 @@ import pytest
 from messages import messages
 from ruamel.yaml import YAML
 from stub_training import stub_training
+from warm_training import warm_training
 
 pytest_plugins = ["s3_servers", "slurm_server", "two_hosts", "two_host_slurm"]
 ROOT = Path(__file__).parents[1]
@@ -222,6 +223,13 @@ def stub_commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quick(project: Sandbox, stub_commands: Path) -> Sandbox:
     """A project in which a training takes no time: for what lies around it."""
     return Sandbox(project.root, project.env | {"PATH": f"{stub_commands}{os.pathsep}{project.env['PATH']}"})
+
+
+@pytest.fixture(scope="session")
+def warm_commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folder of commands in whose environment `accelerate launch` trains at once (see warm_training)."""
+    with warm_training(tmp_path_factory.mktemp("warm")) as commands:
+        yield commands
 
 
 @pytest.fixture

@@ -41,10 +41,18 @@ print(f"step 3/3 loss {{loss:.4f}}", flush=True)
 
 
 def stub_training(folder: Path) -> Path:
-    """Makes a Python environment over this one, with its own `accelerate`.
+    """Makes that environment in a folder and gives the folder of its commands, for the front of PATH."""
+    return environment_over(folder, STUB)
+
+
+def environment_over(folder: Path, accelerate: str) -> Path:
+    """Makes a Python environment over this one, with an `accelerate` of its own.
+
+    Args:
+        accelerate: text of that command, with {python} for the environment's interpreter.
 
     Returns:
-        the folder of its commands, for the front of PATH.
+        the folder of its commands.
     """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     packages = sysconfig.get_path("purelib")
@@ -52,7 +60,7 @@ def stub_training(folder: Path) -> Path:
     (own / "beneath.pth").write_text(f"import site; site.addsitedir({packages!r})\n")
     for name, module in (("dvc", "dvc.cli"), ("explicitlm", "explicitlm.cli.main")):
         _script(folder, name, f"#!{folder}/bin/python\nimport sys\nfrom {module} import main\nsys.exit(main())\n")
-    _script(folder, "accelerate", STUB.format(python=f"{folder}/bin/python"))
+    _script(folder, "accelerate", accelerate.format(python=f"{folder}/bin/python"))
     return folder / "bin"
 
 

@@ -1,0 +1,57 @@
+"""`explicitlm same` tells harmless edits of the training code from harmful ones: every edit is trained."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import pytest
+from edits import HARMFUL, HARMLESS, PARAMS, STEPS, Edit
+
+from explicitlm.proof.same import Sameness, same
+from explicitlm.vcs.workspace import Workspace
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def box(fresh, tmp_path_factory):
+    """A project whose parameters leave no part of a training out."""
+    box = fresh(tmp_path_factory.mktemp("same"))
+    box.set_params(**PARAMS)
+    box.commit("parameters", "params.yaml")
+    return box
+
+
+@pytest.fixture
+def compared(box, warm_commands, monkeypatch):
+    """Compares HEAD with the project after an edit, and takes the edit back."""
+    for name in os.environ.keys() - box.env.keys():
+        monkeypatch.delenv(name)
+    for name, value in box.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "executable", str(warm_commands / "python"))
+
+    def compare(edit: Edit) -> Sameness:
+        edit.make(box.root)
+        return same(Workspace(box.root, box.root), "HEAD", STEPS)
+
+    yield compare
+    box.git("checkout", "-q", "--", "src")
+    box.git("clean", "-fdq", "src")
+
+
+@pytest.mark.parametrize("edit", HARMLESS, ids=lambda edit: edit.name)
+def test_a_harmless_edit_is_identical_and_noted(edit: Edit, box, compared) -> None:
+    found = compared(edit)
+    assert found.identical and found.comparison.steps == STEPS
+    noted = json.loads((box.root / found.equivalence).read_text())
+    assert noted["lm"] == sorted(found.code) and noted["steps"] == STEPS
+
+
+@pytest.mark.parametrize("edit", HARMFUL, ids=lambda edit: edit.name)
+def test_a_harmful_edit_is_found_where_it_shows_first(edit: Edit, compared) -> None:
+    found = compared(edit)
+    assert (found.comparison.first_divergent, found.comparison.part) == (edit.step, edit.part)
+    assert not found.identical and found.equivalence is None
