@@ -1,4 +1,4 @@
-"""Writes docs/reference.md and the JSON Schemas of params.yaml and of records, from the code that they describe.
+"""Writes docs/reference.md and the JSON Schemas of params.yaml, records and verdicts, from the code that they describe.
 
     python scripts/reference.py
 
@@ -19,6 +19,7 @@ from explicitlm.common.files import to_json
 from explicitlm.datasets.table import DATASETS
 from explicitlm.lm.config import TrainConfig
 from explicitlm.records.schema import Record
+from explicitlm.records.verdict import Verdict
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADING = "# Reference 参考\n\nMade by `python scripts/reference.py` from the code. 由代码生成，请勿手改。\n"
@@ -30,6 +31,7 @@ def documents() -> dict[str, str]:
         "docs/reference.md": "\n".join([HEADING, *_verbs(), *_params(), *_fields()]) + "\n",
         "docs/schemas/params.schema.json": to_json(_params_schema()),
         "docs/schemas/record.schema.json": to_json(_titled(Record.model_json_schema(), "A record of ExplicitLM")),
+        "docs/schemas/verdict.schema.json": to_json(_titled(Verdict.model_json_schema(), "A verdict of ExplicitLM")),
     }
 
 

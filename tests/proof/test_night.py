@@ -11,7 +11,7 @@ from explicitlm.common import layout
 from explicitlm.common.errors import UsageError
 from explicitlm.common.files import write_json
 from explicitlm.proof import night
-from explicitlm.records.verdict import Grade, Verdict, save_verdict
+from explicitlm.records.verdict import Grade, Verdict, load_verdicts, save_verdict
 from explicitlm.vcs.workspace import Workspace
 
 
@@ -35,6 +35,12 @@ def test_the_cheapest_that_nobody_retrained_comes_first(workspace) -> None:
     assert [each.experiment.id for each in night.unverified(workspace)] == ["exp_20", "exp_40", "exp_50"]
 
 
+def test_a_broken_record_stops_no_night(workspace, logged) -> None:
+    (workspace.main / layout.RECORDS / "exp_20.json").write_text('{"experiment"')
+    assert [each.experiment.id for each in night.unverified(workspace)] == ["exp_40", "exp_50"]
+    assert "exp_20.json is not a valid record" in "".join(logged)
+
+
 def test_a_budget_below_the_cheapest_is_said(workspace) -> None:
     with pytest.raises(UsageError, match="exp_20, trained 20 s: more than the budget of 5 s"):
         night.verify_next(workspace, 5)
@@ -42,4 +48,4 @@ def test_a_budget_below_the_cheapest_is_said(workspace) -> None:
 
 def test_the_badge_counts_what_was_trained_to_the_end(workspace) -> None:
     save_verdict(workspace.main, judged("exp_40", "retrained", "different"))
-    assert night.summary(workspace) == "1 of 2 identical, 1 differ"
+    assert load_verdicts(workspace.main).summary() == "1 of 2 identical, 1 differ"

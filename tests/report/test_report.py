@@ -15,8 +15,10 @@ from typing import Any
 import made_records
 import pytest
 
-from explicitlm.records.rows import Problem, Row, parse
+from explicitlm.records.problem import Problem
+from explicitlm.records.rows import Row, parse
 from explicitlm.records.schema import Record
+from explicitlm.records.verdict import Difference, Grade, Verdict
 from explicitlm.report import curves, page
 from explicitlm.report.content import Content
 
@@ -52,14 +54,21 @@ def some() -> list[dict[str, Any]]:
     return [*records, hostile]
 
 
-def made(records: list[dict[str, Any]], problems: list[Problem] | None = None) -> tuple[str, dict[str, str]]:
+def run_again(experiment: str, grade: Grade, **more: Any) -> Verdict:
+    return Verdict(experiment=experiment, checked_at="2026-03-01T00:00:00Z", duration_s=1, how="retrained",
+                   verdict=grade, **more)  # fmt: skip
+
+
+def made(
+    records: list[dict[str, Any]], problems: list[Problem] | None = None, verdicts: tuple[Verdict, ...] = ()
+) -> tuple[str, dict[str, str]]:
     rows = [Row(parse(json.dumps(record).encode(), record["experiment"]["id"])) for record in records]
     shown = {
         key: {row.id: [(step, 2.3 + math.exp(-step / 30)) for step in range(1, 100, 9)] for row in rows if row.finished}
         for key in curves.CURVES
     }
     whole = {record["experiment"]["id"]: Record.model_validate(record) for record in records}
-    content = Content(rows, rows, shown, whole)
+    content = Content(rows, rows, shown, whole, {each.experiment: each for each in verdicts})
     drawn = content.pictures()
     return page.render(content, drawn, problems or []), drawn
 
@@ -123,6 +132,19 @@ def test_the_page_is_whole_and_quiet(browser: Browser) -> None:
                   "git checkout rate_1 &amp;&amp; accelerate launch", "8 of 8", "95 % interval"):  # fmt: skip
         assert words in dom, words
     assert "javascript:" not in dom
+
+
+def test_what_came_of_running_again_is_told(browser: Browser) -> None:
+    otherwise = Difference(cause="packages", what="torch", was="2.13.0", now=HOSTILE)
+    differs = run_again("base_1", "different", first_divergent_step=4, parts=["weights"], differences=[otherwise])
+    html, _ = made(some(), verdicts=(differs, run_again("base_2", "same_curve", reason=HOSTILE)))
+    dom, said, asked = browser.open(html)
+    assert (said, asked) == ([], [])
+    assert "<title>8 experiments</title>" in dom  # a verdict's words are no page's
+    for words in ("<b>different</b> (retrained, 2026-03-01T00:00:00Z)", "parts at step 4, in weights",
+                  "packages: torch 2.13.0 -&gt; ", "<b>same curve</b>", ">run_again<"):  # fmt: skip
+        assert words in dom, words
+    assert ">run_again<" not in made(some())[0]
 
 
 def test_filter_sort_and_links_work(browser: Browser) -> None:

@@ -15,6 +15,7 @@ from explicitlm.common.errors import UsageError
 
 if TYPE_CHECKING:
     from explicitlm.comparison.table import Table
+    from explicitlm.records.problem import Problem
     from explicitlm.records.rows import Row
     from explicitlm.vcs.workspace import Workspace
 
@@ -87,18 +88,25 @@ def index_command() -> None:
     from explicitlm.vcs.workspace import Workspace
 
     workspace = Workspace.find()
-    print(index.markdown(read_rows(workspace), load_verdicts(workspace.main)), end="")
+    verdicts = load_verdicts(workspace.main)
+    _warn(verdicts.problems)
+    print(index.markdown(read_rows(workspace), verdicts.by_experiment), end="")
 
 
 def read_rows(workspace: Workspace) -> list[Row]:
     """All records; those that cannot be read are told on standard error, one line each."""
-    from explicitlm.comparison.table import printable
     from explicitlm.records import rows
 
     found = rows.load(workspace.main)
-    for problem in found.problems:
-        print(f"warning: {printable(str(problem))}", file=sys.stderr)
+    _warn(found.problems)
     return found.rows
+
+
+def _warn(problems: list[Problem]) -> None:
+    from explicitlm.comparison.table import printable
+
+    for problem in problems:
+        print(f"warning: {printable(str(problem))}", file=sys.stderr)
 
 
 def choose(rows: list[Row], ids: list[str], where: str | None) -> list[Row]:

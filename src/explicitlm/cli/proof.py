@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +13,9 @@ from explicitlm.common import logs
 from explicitlm.common.errors import UsageError
 
 app = typer.Typer()
+logger = logging.getLogger(__name__)
+
+Published = Annotated[str, typer.Argument(metavar="ID", help="A published experiment whose weights lie here.")]
 
 
 @app.command("reproduce", no_args_is_help=True)
@@ -36,6 +41,7 @@ def reproduce_command(
     """
     from explicitlm.proof import night
     from explicitlm.proof.reproduce import reproduce
+    from explicitlm.records.verdict import load_verdicts
     from explicitlm.vcs.workspace import Workspace
 
     logs.set_up(quiet=as_json)
@@ -48,7 +54,8 @@ def reproduce_command(
     else:
         verdicts = night.verify_next(workspace, night.seconds(budget))
         content = {"verdicts": [each.model_dump(mode="json") for each in verdicts],
-                   "badge": night.summary(workspace), "left": len(night.unverified(workspace))}  # fmt: skip
+                   "badge": load_verdicts(workspace.main).summary(),
+                   "left": len(night.unverified(workspace))}  # fmt: skip
     if as_json:
         show_json(content)
     for verdict in [] if as_json else verdicts:
@@ -61,22 +68,70 @@ def reproduce_command(
 
 
 @app.command("badge")
-def badge_command(as_json: AsJson = False) -> None:
+def badge_command(
+    as_json: AsJson = False, as_svg: Annotated[bool, typer.Option("--svg", help="Print a picture.")] = False
+) -> None:
     """Say how many retrained experiments are identical; with --json in the form of a shields endpoint.
+
+    Examples:
+
+      explicitlm badge --json > badge.json
+
+      explicitlm badge --svg > badge.svg
+    """
+    from explicitlm.proof import badge
+    from explicitlm.records.verdict import load_verdicts
+    from explicitlm.vcs.workspace import Workspace
+
+    logs.set_up(quiet=as_json or as_svg)
+    if as_json and as_svg:
+        raise UsageError("--json and --svg exclude each other", "explicitlm badge --help")
+    verdicts = load_verdicts(Workspace.find().main)
+    for problem in verdicts.problems:
+        logger.warning(problem)
+    text = verdicts.summary()
+    if as_json:
+        show_json(badge.endpoint(text))
+    else:
+        show(badge.svg(text).rstrip() if as_svg else text)
+
+
+@app.command("sign", no_args_is_help=True)
+def sign_command(
+    experiment: Published,
+    key: Annotated[Path, typer.Option(metavar="FILE", help="Your private key: elliptic curve, PEM.")],
+) -> None:
+    """Sign an experiment's weights, record and seal together, as OpenSSF model signing does; git keeps the signature.
+
+    A conclusion or a curve's address that is written into the record later makes a new signature necessary.
 
     Example:
 
-      explicitlm badge --json > badge.json
+      explicitlm sign exp_003 --key ~/.keys/lab.pem
     """
-    from explicitlm.proof import night
+    from explicitlm.proof import signing
     from explicitlm.vcs.workspace import Workspace
 
-    text = night.summary(Workspace.find())
-    if as_json:
-        color = "orange" if "differ" in text else "brightgreen"
-        show_json({"schemaVersion": 1, "label": "reproduced", "message": text, "color": color})
-    else:
-        show(text)
+    path = signing.sign(Workspace.find(), experiment, key)
+    show(f"signed: {path}; next: git add {path}")
+
+
+@app.command("verify", no_args_is_help=True)
+def verify_command(
+    experiment: Published,
+    public_key: Annotated[Path, typer.Option(metavar="FILE", help="The signer's public key, PEM.")],
+) -> None:
+    """Check that weights, record and seal are those that a key's owner signed.
+
+    Example:
+
+      explicitlm verify exp_003 --public-key lab.pub
+    """
+    from explicitlm.proof import signing
+    from explicitlm.vcs.workspace import Workspace
+
+    signing.verify(Workspace.find(), experiment, public_key)
+    show(f"{experiment}: weights, record and seal are as they were signed")
 
 
 @app.command("same", no_args_is_help=True)

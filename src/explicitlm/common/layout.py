@@ -29,6 +29,7 @@ POINTERS = "experiments/checkpoints"  # where git has the pointers; DVC's own wa
 RECORDS = "experiments/records"
 EQUIVALENT = "experiments/equivalent"  # versions of lm/ that were seen to train alike
 VERDICTS = "experiments/verdicts"  # what came of running experiments again, a folder each
+SIGNATURES = "experiments/signatures"  # of weights, record and seal together
 
 # What stays on this machine
 LOCAL = ".explicitlm"
@@ -90,3 +91,8 @@ def cluster_tree(experiment: str) -> str:
 def verdicts(experiment: str) -> str:
     """What came of running an experiment again: a file for each check."""
     return f"{VERDICTS}/{experiment}"
+
+
+def signature(experiment: str) -> str:
+    """Who stands for an experiment: one signature of its weights, record and seal."""
+    return f"{SIGNATURES}/{experiment}.sig"

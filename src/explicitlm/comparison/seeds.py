@@ -1,7 +1,7 @@
 """Experiments that differ in nothing but the seed, and what two such groups say about a change.
 
-Groups are found, not declared: equal parameters but the seed, equal data, equal code. Training is reproducible bit for
-bit, so all spread within a group is the seed's.
+Groups are found, not declared: equal parameters but the seed, equal data, equal code, or code that `explicitlm same`
+has seen to train alike. Training is reproducible bit for bit, so all spread within a group is the seed's.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def _apart() -> frozenset[str]:
 
 
 def code_key(row: Row) -> str:
-    """The code that decided the weights: DVC's hash of lm/, or the commit where a record holds none."""
-    return str(row.code.get("lm") or f"{row.code['commit']}{'+' if row.code['dirty'] else ''}")
+    """The code that decided the weights: DVC's hash of lm/, or of what trains alike; the commit where there is none."""
+    return str(row.alike or row.code.get("lm") or f"{row.code['commit']}{'+' if row.code['dirty'] else ''}")
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,17 @@ def seconds(text: str) -> float:
 
 def unverified(workspace: Workspace) -> list[Record]:
     """Records with weights that nobody has retrained, the cheapest training first."""
-    verdicts = load_verdicts(workspace.main)
-    records = [store.load(workspace.main, name) for name in store.ids(workspace.main)]
+    verdicts = load_verdicts(workspace.main).by_experiment
     done = {name for name, verdict in verdicts.items() if verdict.how == "retrained"}
-    waiting = [each for each in records if each.versions.checkpoint_hash and each.experiment.id not in done]
+    waiting = []
+    for name in store.ids(workspace.main):
+        try:
+            record = store.load(workspace.main, name)
+        except UsageError as error:
+            logger.warning(f"left out: {error.cause}")
+            continue
+        if record.versions.checkpoint_hash and name not in done:
+            waiting.append(record)
     return sorted(waiting, key=_cost)
 
 
@@ -74,15 +81,3 @@ def verify_next(workspace: Workspace, budget: float) -> list[Verdict]:
 
 def _cost(record: Record) -> float:
     return record.timing.duration_s if record.timing else 0.0
-
-
-def summary(workspace: Workspace) -> str:
-    """Such as `23 of 25 identical, 2 differ: torch 2.13 -> 2.14`; what is only restored or cut short does not count."""
-    retrained = [each for each in load_verdicts(workspace.main).values() if each.how == "retrained"]
-    same = sum(each.verdict == "identical" for each in retrained)
-    text = f"{same} of {len(retrained)} identical"
-    other = [each for each in retrained if each.verdict != "identical"]
-    if not other:
-        return text
-    words = list(dict.fromkeys(each.differences[0].words() for each in other if each.differences))
-    return f"{text}, {len(other)} differ" + (f": {'; '.join(words[:3])}" if words else "")

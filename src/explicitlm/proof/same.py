@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 
 from explicitlm.common import layout
-from explicitlm.common.errors import DataError, TrainingError, UsageError
-from explicitlm.common.files import write_json
+from explicitlm.common.errors import DataError, TrainingError
 from explicitlm.datasets.table import DATASETS
 from explicitlm.pipeline.command import arguments_of
 from explicitlm.pipeline.params import read_params
 from explicitlm.proof import tree as trees
-from explicitlm.records import chain
+from explicitlm.records import chain, equivalence
 from explicitlm.vcs.cache import folder_hash
 from explicitlm.vcs.git import revision_error
 from explicitlm.vcs.workspace import Workspace
@@ -62,7 +60,7 @@ def same(workspace: Workspace, revision: str, steps: int) -> Sameness:
     comparison = chain.compare(*chains)
     noted = None
     if comparison.first_divergent is None and code[0] != code[1]:
-        noted = _note(workspace.main, code, comparison.steps)
+        noted = equivalence.note(workspace.main, code[0], code[1], comparison.steps)
     return Sameness(commit, comparison, (code[0], code[1]), noted)
 
 
@@ -83,13 +81,3 @@ def _words(workspace: Workspace, tree: Workspace, steps: int) -> list[str]:
         elif dataset.required:
             raise DataError(f"{dataset.path} is not here", f"dvc pull {dataset.pointer}")
     return [*words, "--stop_after", str(steps)]
-
-
-def _note(main: Path, code: list[str], steps: int) -> str:
-    """Notes that two versions of lm/ train alike: a file of its own, so that two people's notes never conflict."""
-    one, other = sorted(each.removesuffix(".dir") for each in code)
-    if not one or not other:
-        raise UsageError(f"{CODE} is empty", "git status")
-    name = f"{layout.EQUIVALENT}/{one[:12]}-{other[:12]}.json"
-    write_json(main / name, {"schema_version": 1, "lm": [f"{one}.dir", f"{other}.dir"], "steps": steps})
-    return name

@@ -17,6 +17,8 @@ from typing import Any
 
 from explicitlm.common import layout
 from explicitlm.common.files import sha256, write_text
+from explicitlm.records import equivalence
+from explicitlm.records.problem import Problem
 
 SCHEMA_VERSIONS = (1,)
 SECTIONS = ("head", "params", "metrics", "data", "code", "environment")
@@ -29,17 +31,21 @@ _SETTLED_S = 2.0  # a file as young as this may change again without its times c
 
 
 class Row:
-    """What can be compared of one record, in the sections of `SECTIONS`; each maps names to plain values."""
+    """What can be compared of one record, in the sections of `SECTIONS`; each maps names to plain values.
 
-    __slots__ = SECTIONS
+    alike: stands for all versions of lm/ that were seen to train as this one does; None where no other is known.
+    """
 
-    def __init__(self, sections: dict[str, dict[str, Any]]) -> None:
+    __slots__ = (*SECTIONS, "alike")
+
+    def __init__(self, sections: dict[str, dict[str, Any]], alike: str | None = None) -> None:
         self.head = sections["head"]
         self.params = sections["params"]
         self.metrics = sections["metrics"]
         self.data = sections["data"]
         self.code = sections["code"]
         self.environment = sections["environment"]
+        self.alike = alike
 
     @property
     def id(self) -> str:
@@ -71,17 +77,6 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """A file among the records that is none. path: in the checkout; cause: why, in one line."""
-
-    path: str
-    cause: str
-
-    def __str__(self) -> str:
-        return f"{self.path} is left out: {self.cause}"
-
-
-@dataclass(frozen=True)
 class Rows:
     """rows: by time, oldest first; problems: one a file that could not be read."""
 
@@ -93,7 +88,8 @@ def load(root: Path) -> Rows:
     """Reads all records of a checkout."""
     kept = _kept(root)
     fresh: dict[str, Any] = {}
-    rows, problems = [], []
+    alike, problems = equivalence.classes(root)
+    rows = []
     settled = time.time() - _SETTLED_S
     for name, path, signature in _files(root):
         known = kept.get(name)
@@ -104,7 +100,7 @@ def load(root: Path) -> Rows:
             continue
         if max(signature[0], signature[1]) / 1e9 < settled:
             fresh[name] = [signature, row]
-        rows.append(Row(row))
+        rows.append(Row(row, alike.get(str(row["code"].get("lm")))))
     if fresh.keys() != kept.keys() or any(
         fresh[name] is not kept[name] and fresh[name] != kept[name] for name in fresh
     ):

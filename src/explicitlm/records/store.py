@@ -59,3 +59,6 @@ def load(root: Path, experiment: str) -> Record:
         return parse(path.read_text(encoding="utf-8"), layout.record(experiment), experiment)
     except FileNotFoundError:
         raise UsageError(f"{experiment} has no record", f"ls {layout.RECORDS}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{layout.record(experiment)} is not a valid record: it is not UTF-8",
+                         f"git checkout -- {layout.record(experiment)}") from None  # fmt: skip

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from explicitlm.common import layout
-from explicitlm.common.errors import UsageError
 from explicitlm.common.files import to_json, write_json
+from explicitlm.common.ids import is_id
+from explicitlm.common.shown import printable
 from explicitlm.lm.config import explain
+from explicitlm.records.problem import Problem
 from explicitlm.records.schema import Part
 
 Grade = Literal["identical", "same_curve", "within_tolerance", "different", "not_reproducible"]
@@ -24,6 +27,8 @@ Cause = Literal[
     "code", "parameters", "data", "weights", "packages", "hardware", "world size", "precision", "threads", "training"
 ]
 ORDER: tuple[Literal["restored", "head", "retrained"], ...] = ("restored", "head", "retrained")
+_LONGEST_VALUE = 60  # of a difference, in words; a verdict may come from anyone
+_LONGEST_CAUSE = 200
 
 
 class Difference(Part):
@@ -36,7 +41,7 @@ class Difference(Part):
 
     def words(self) -> str:
         """`torch 2.13.0 -> 2.14.0`."""
-        return f"{self.what} {self.was} -> {self.now}"
+        return printable(f"{_cut(self.what)} {_cut(self.was)} -> {_cut(self.now)}").replace("\n", " ")
 
 
 class Verdict(Part):
@@ -77,13 +82,40 @@ class Verdict(Part):
 
     def lines(self) -> list[str]:
         """What a person reads."""
-        lines = [f"{self.experiment}: {self.verdict} ({self.how})"]
-        if self.reason:
-            lines.append(f"  {self.reason}")
+        return [f"{self.experiment}: {self.verdict} ({self.how})", *(f"  {line}" for line in self.findings())]
+
+    def findings(self) -> list[str]:
+        """Why it is so, one line each: what cannot be compared, where the runs part, what was otherwise."""
+        lines = [printable(self.reason)] if self.reason else []
         if self.first_divergent_step is not None:
-            lines.append(f"  parts at step {self.first_divergent_step}, in {', '.join(self.parts)}")
-        lines += [f"  {each.cause}: {each.words()}" for each in self.differences]
-        return lines
+            lines.append(printable(f"parts at step {self.first_divergent_step}, in {', '.join(self.parts)}"))
+        return lines + [f"{each.cause}: {each.words()}" for each in self.differences]
+
+
+def _cut(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """by_experiment: the verdict that counts: the strongest check, of equal ones the newest.
+
+    problems: one a file that is no verdict; the others count all the same.
+    """
+
+    by_experiment: dict[str, Verdict]
+    problems: list[Problem]
+
+    def summary(self) -> str:
+        """Such as `23 of 25 identical, 2 differ: torch 2.13 -> 2.14`; what is only restored or cut short counts not."""
+        retrained = [each for each in self.by_experiment.values() if each.how == "retrained"]
+        other = [each for each in retrained if each.verdict != "identical"]
+        text = f"{len(retrained) - len(other)} of {len(retrained)} identical"
+        if not other:
+            return text
+        words = list(dict.fromkeys(each.differences[0].words() for each in other if each.differences))
+        return f"{text}, {len(other)} differ" + (f": {'; '.join(words[:3])}" if words else "")
 
 
 def save_verdict(root: Path, verdict: Verdict) -> str:
@@ -96,32 +128,34 @@ def save_verdict(root: Path, verdict: Verdict) -> str:
     return name
 
 
-def all_verdicts(root: Path) -> dict[str, list[Verdict]]:
-    """Every verdict of a checkout, by experiment, the weakest and oldest first.
-
-    Raises:
-        UsageError: a file is none, or of a newer version of this project.
-    """
+def load_verdicts(root: Path) -> Verdicts:
+    """The verdicts of a checkout. Whatever lies among them, the rest is read."""
     found: dict[str, list[Verdict]] = {}
+    problems = []
     for path in sorted((root / layout.VERDICTS).glob("*/*.json")):
-        verdict = _parse(path.read_bytes(), str(path.relative_to(root)))
+        try:
+            verdict = _parse(path)
+        except (ValueError, OSError) as error:
+            problems.append(Problem(printable(str(path.relative_to(root))), str(error)))
+            continue
         found.setdefault(verdict.experiment, []).append(verdict)
-    for verdicts in found.values():
-        verdicts.sort(key=lambda each: (ORDER.index(each.how), each.checked_at))
-    return found
+    counting = {name: max(each, key=lambda one: (ORDER.index(one.how), one.checked_at)) for name, each in found.items()}
+    return Verdicts(counting, problems)
 
 
-def load_verdicts(root: Path) -> dict[str, Verdict]:
-    """The verdict that counts for each experiment of a checkout: the strongest check, of equal ones the newest.
+def _parse(path: Path) -> Verdict:
+    """A verdict of the experiment that its folder is named for.
 
     Raises:
-        UsageError: a file is none, or of a newer version of this project.
+        ValueError: it is none, in one line. OSError: it cannot be read.
     """
-    return {experiment: verdicts[-1] for experiment, verdicts in all_verdicts(root).items()}
-
-
-def _parse(content: bytes, source: str) -> Verdict:
+    if path.is_symlink() or not path.is_file():
+        raise ValueError("it is no file of its own")
     try:
-        return Verdict.model_validate_json(content)
+        verdict = Verdict.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise UsageError(f"{source} is not a valid verdict: {explain(error)}", f"git checkout -- {source}") from None
+        cause = printable(explain(error)[:_LONGEST_CAUSE]).replace("\n", " ")
+        raise ValueError(f"it is no verdict: {cause}") from None
+    if verdict.experiment != path.parent.name or not is_id(verdict.experiment):
+        raise ValueError("it is of another experiment than its folder says")
+    return verdict

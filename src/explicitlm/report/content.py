@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from explicitlm.comparison.seeds import Group
 from explicitlm.lm.observation import OBSERVATION
 from explicitlm.records.rows import Row
 from explicitlm.records.schema import Record
+from explicitlm.records.verdict import Verdict
 from explicitlm.report import pictures
 from explicitlm.report.curves import Points
 from explicitlm.report.pictures import Mark
@@ -24,12 +25,16 @@ SHOWN_URL = re.compile(r"https?://[^\s\"'<>]+")
 
 @dataclass(frozen=True)
 class Detail:
-    """One experiment's own part of the page. record: whole; changed: parameters unlike most others'."""
+    """One experiment's own part of the page.
+
+    record: whole; changed: parameters unlike most others'; verdict: what came of running it again.
+    """
 
     row: Row
     record: Record
     changed: dict[str, Any]
     url: str | None
+    verdict: Verdict | None
 
 
 class Content:
@@ -39,6 +44,7 @@ class Content:
         rows: the experiments shown. everything: all of the project, among which their baselines are.
         curves: by curve and id, as `curves.read` gives them.
         records: the whole record of each of `rows`, by id.
+        verdicts: what came of running some of them again, by id.
     """
 
     def __init__(
@@ -47,8 +53,10 @@ class Content:
         everything: Sequence[Row],
         curves: dict[str, dict[str, Points]],
         records: dict[str, Record],
+        verdicts: Mapping[str, Verdict],
     ) -> None:
         self.rows, self._everything, self._curves, self._records = rows, everything, curves, records
+        self._verdicts = verdicts
         self.groups = seeds.groups(rows)
         self._kinds = {row.id: place for place, group in enumerate(self.groups) for row in group.by_seed.values()}
         known = {id(row) for group in self.groups for row in group.by_seed.values()}
@@ -62,10 +70,15 @@ class Content:
 
     @property
     def table(self) -> table.Table:
-        """All experiments, the columns that tell them apart."""
+        """All experiments, the columns that tell them apart; where some were run again, what came of it."""
         columns = table.telling_columns(self.rows)
         columns[1:1] = [name for name in ("status",) if name not in columns]
-        return table.make(self.rows, [*columns, "description"])
+        made = table.make(self.rows, [*columns, "description"])
+        if not any(row.id in self._verdicts for row in self.rows):
+            return made
+        again = [self._verdicts[cells[0]].verdict if cells[0] in self._verdicts else None for cells in made.rows]
+        cells = [[*row[:2], grade, *row[2:]] for row, grade in zip(made.rows, again, strict=True)]
+        return table.Table([*made.columns[:2], "run_again", *made.columns[2:]], cells)
 
     def _metrics(self) -> list[str]:
         """Metrics worth a picture: the leading ones first."""
@@ -170,7 +183,7 @@ class Content:
             url = row.head["url"]
             changed = {name: row.params.get(name) for name in self.parameters if row.params.get(name) != usual[name]}
             shown_url = url if isinstance(url, str) and SHOWN_URL.fullmatch(url) else None
-            found.append(Detail(row, self._records[row.id], changed, shown_url))
+            found.append(Detail(row, self._records[row.id], changed, shown_url, self._verdicts.get(row.id)))
         return found
 
 

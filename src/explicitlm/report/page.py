@@ -15,8 +15,10 @@ from explicitlm.common.errors import UsageError
 from explicitlm.common.files import write_text
 from explicitlm.comparison import table
 from explicitlm.records import store
-from explicitlm.records.rows import Problem, Row
+from explicitlm.records.problem import Problem
+from explicitlm.records.rows import Row
 from explicitlm.records.schema import Record
+from explicitlm.records.verdict import load_verdicts
 from explicitlm.report import curves
 from explicitlm.report.content import Content
 from explicitlm.vcs.workspace import Workspace
@@ -42,9 +44,10 @@ def write(workspace: Workspace, rows: Sequence[Row], everything: Sequence[Row], 
     rows = [row for row in rows if row.id in records]
     if not rows:
         raise UsageError("there is no experiment to report on", "explicitlm compare shows those with a record")
-    content = Content(rows, everything, curves.read(workspace, rows), records)
+    verdicts = load_verdicts(workspace.main)
+    content = Content(rows, everything, curves.read(workspace, rows), records, verdicts.by_experiment)
     drawn = content.pictures()
-    write_text(target, render(content, drawn, [*problems, *broken]))
+    write_text(target, render(content, drawn, [*problems, *broken, *verdicts.problems]))
     return [target, *(_export(drawn, folder) if folder else [])]
 
 
