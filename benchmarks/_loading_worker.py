@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from explicitlm.lm.data import encoding
-from explicitlm.lm.data.records import text_parts
+from explicitlm.lm.data.records import Part, text_parts
 from explicitlm.lm.data.token_files import Texts, prepare_tokens
 from explicitlm.lm.data.tokenizer import read_tokenizer
 
@@ -26,13 +27,15 @@ def tokenise(corpus: str, digest: str, tokenizer: str, cache: str, library: str,
     if library == "tokenizers":
         encoding.fast_encode = lambda _: None  # type: ignore[assignment]
     inner, files = read_tokenizer(Path(tokenizer), 65_535), [Path(corpus)]
-    texts = replace(Texts.of_files(files, digest), parts=lambda place: _up_to(most, text_parts(files, place)))
+    sizes: list[int] = []
+    parts = lambda place: _up_to(most, text_parts(files, place), sizes)  # noqa: E731
+    texts = replace(Texts.of_files(files, digest), parts=parts)
     before, clock, cpu = _peak_mib(), time.perf_counter(), time.process_time()
     made = prepare_tokens(texts, inner, Path(cache))
     return {
         "seconds": time.perf_counter() - clock,
         "cpu_seconds": time.process_time() - cpu,
-        "bytes": min(most, Path(corpus).stat().st_size),
+        "bytes": sum(sizes),
         "tokens": int(made.tokens_T.size),
         "digest": made.digest,
         "peak_mib": _peak_mib(),
@@ -40,11 +43,11 @@ def tokenise(corpus: str, digest: str, tokenizer: str, cache: str, library: str,
     }
 
 
-def _up_to(most: int, parts: Any) -> Any:
+def _up_to(most: int, parts: Iterable[Part], sizes: list[int]) -> Iterator[Part]:
     for part in parts:
         yield part
-        most -= part.size
-        if most <= 0:
+        sizes.append(part.size)
+        if sum(sizes) >= most:
             return
 
 

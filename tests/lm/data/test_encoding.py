@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer
 
-from explicitlm.lm.data.encoding import Encoded, Encoder, fast_encode, pack
+from explicitlm.lm.data import encoding
+from explicitlm.lm.data.encoding import Encode, Encoded, Encoder, fast_encode, pack
 from explicitlm.lm.data.tokenizer import SPECIAL_TOKENS, TextTokenizer, train_tokenizer
 
 ODD = [
@@ -37,11 +38,16 @@ def trained() -> TextTokenizer:
     return train_tokenizer(iter(words), 500)
 
 
+@pytest.fixture(scope="module")
+def fast(trained: TextTokenizer) -> Encode:
+    loaded = fast_encode(trained.serialised)
+    assert loaded is not None
+    return loaded
+
+
 @settings(max_examples=300, deadline=None)
 @given(documents)
-def test_the_same_ids_for_every_text(trained: TextTokenizer, documents: list[str]) -> None:
-    fast = fast_encode(trained.serialised)
-    assert fast is not None
+def test_the_same_ids_for_every_text(trained: TextTokenizer, fast: Encode, documents: list[str]) -> None:
     texts = [text.encode("utf-8", "ignore").decode() for text in documents]  # without halves of surrogate pairs
     encoded = fast(texts)
     assert [encoded.document(number) for number in range(len(texts))] == trained.encode_batch(texts)
@@ -53,6 +59,22 @@ def test_special_tokens_in_large_batches_are_plain_text(trained: TextTokenizer) 
     encoded = trained.encode_flat(texts)
     assert int(encoded.ids_T.min()) > 3
     assert trained.decode(encoded.document(4999)) == texts[4999]
+
+
+def test_what_the_library_remembers_is_bounded(trained: TextTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps every word that it has seen; a fresh one gives the same ids."""
+    loaded: list[str] = []
+
+    def load(serialised: str) -> Encode | None:
+        loaded.append(serialised)
+        return fast_encode(serialised)
+
+    monkeypatch.setattr(encoding, "fast_encode", load)
+    monkeypatch.setattr(encoding, "_FRESH_AFTER", 100_000)
+    encoder = Encoder(Tokenizer.from_str(trained.serialised), trained.serialised)
+    texts = ["the city of Rome " * 10] * 1000
+    assert len({encoder.encode(texts).ids_T.tobytes() for _ in range(5)}) == 1
+    assert 1 < len(loaded) < 5
 
 
 def test_without_the_library_it_is_slow_and_says_so(

@@ -79,6 +79,39 @@ def test_what_is_no_text_is_told_by_line(tmp_path: Path, line: str, message: str
         list(read_texts([path]))
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b'{"text":\n"a"}\n{"text": "b"} {"text": "c"}\n',
+        b'{"text": "a", "x": {}\n}\n{"text": "b"}{"text": "c"}\n',
+        b'{"x": [\n{}], "text": "a"}\n{"text": "b"}{"text": "c"}\n',
+        b'{"text": "a"}, {"text": "b"}\n',
+    ],
+)
+def test_each_line_is_one_object(tmp_path: Path, lines: bytes) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(lines)
+    with pytest.raises(DataError, match=r"x\.jsonl, line 1: broken JSON"):
+        list(read_texts([path]))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n", " \n", "\n \n"])
+def test_every_line_break_gives_the_same_documents(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes("".join(json.dumps({"text": text}) + end for text in [*TEXTS, " ", "\u0085", ""]).encode())
+    assert list(read_texts([path])) == TEXTS
+    (part,) = text_parts([path], Place(0, 100))
+    assert part.texts == TEXTS[100 // end.count("\n") :]
+
+
+def test_a_document_larger_than_what_is_read_at_once(tmp_path: Path) -> None:
+    texts = ["x" * 9_000_000, "文" * 3_000_000, "end"]
+    path = tmp_path / "x.jsonl"
+    path.write_text("\n".join(json.dumps({"text": text}, ensure_ascii=False) for text in texts))
+    assert list(read_texts([path])) == texts
+    assert [part.end for part in text_parts([path])][-1] == (0, 3)
+
+
 def test_files_that_are_not_read_are_named(tmp_path: Path, write_jsonl: Any, logged: list[str]) -> None:
     kept = write_jsonl(tmp_path / "sub/a.jsonl", [])
     for name in ("notes.txt", ".hidden.jsonl", "b.jsonl.bz2", "C.JSONL"):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from explicitlm.common.errors import DataError
-from explicitlm.lm.data import encoding, token_files
+from explicitlm.lm.data import encoding, records, token_files
 from explicitlm.lm.data.records import Part, Place
 from explicitlm.lm.data.token_files import Texts, TokenFile, prepare_tokens
 from explicitlm.lm.data.tokenizer import TextTokenizer
@@ -37,9 +37,15 @@ def test_documents_stand_end_to_end_between_their_marks(
     assert {path.suffix for path in tmp_path.iterdir()} == {"", ".lock"}
 
 
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of less than 1 MiB."""
+    monkeypatch.setattr(records, "_PART_SIZE", 1 << 19)
+
+
 def long_texts(number: int) -> list[str]:
-    """Documents of 250,000 characters, 17 of which fill a part."""
-    return [f"Rome {place} " * 31_250 for place in range(number)]
+    """Documents of 75,000 characters, some of which fill a part."""
+    return [f"Rome {place} " * 10_000 for place in range(number)]
 
 
 def write_texts(path: Path, texts: list[str]) -> Texts:
@@ -47,12 +53,14 @@ def write_texts(path: Path, texts: list[str]) -> Texts:
     return Texts.of_files([path], "d")
 
 
+@pytest.mark.usefixtures("small_parts")
 def test_texts_of_several_parts(tmp_path: Path, tokenizer: TextTokenizer) -> None:
     texts = long_texts(40)
     made = prepare_tokens(write_texts(tmp_path / "x.jsonl", texts), tokenizer, tmp_path / "cache")
     assert made.documents == 40 and made.tokens_T.tolist() == expected(texts, tokenizer)
 
 
+@pytest.mark.usefixtures("small_parts")
 def test_a_process_that_was_killed_is_gone_on_with(
     tmp_path: Path, tokenizer: TextTokenizer, logged: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +88,7 @@ def test_a_process_that_was_killed_is_gone_on_with(
     assert not list((tmp_path / "cut").glob("*.part"))
 
 
+@pytest.mark.usefixtures("small_parts")
 def test_a_wrong_id_of_the_fast_library_makes_the_file_anew(
     tmp_path: Path, tokenizer: TextTokenizer, logged: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

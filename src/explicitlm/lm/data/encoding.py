@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 logger = logging.getLogger(__name__)
 
 _FAST_FROM = 1 << 16  # characters: below, loading the fast library costs more than it saves
+_FRESH_AFTER = 1 << 26  # ids, of some 200 MB of text: the fast library remembers every word that it has seen
 _CHECKED_FIRST, _CHECKED_LATER = 200, 2  # documents of the first batch and of each later one
 _CHECKED_CHARS = 1 << 13  # of a document; a longer one is compared by its beginning
 
@@ -52,18 +53,22 @@ class Encoder:
         self._inner, self._serialised = inner, serialised
         self._fast: Encode | None = None
         self._asked = self.distrusted = False
+        self._remembered = 0  # ids since the fast library was loaded
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Ids of texts, without special tokens; on all cores."""
         if not self._asked and sum(map(len, texts)) >= _FAST_FROM:
             self._asked, self._fast = True, fast_encode(self._serialised)
             return self._checked(texts, _CHECKED_FIRST)
+        if self._fast and self._remembered >= _FRESH_AFTER:  # memory stays flat
+            self._fast, self._remembered = fast_encode(self._serialised), 0
         return self._checked(texts, _CHECKED_LATER)
 
     def _checked(self, texts: Sequence[str], documents: int) -> Encoded:
         if self._fast is None:
             return self._exact(texts)
         encoded = self._fast(texts)
+        self._remembered += encoded.ids_T.size
         found = self._difference(texts, encoded, documents)
         if found is None:
             return encoded

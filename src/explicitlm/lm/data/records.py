@@ -19,9 +19,9 @@ from explicitlm.common.errors import DataError
 
 KINDS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 _EXPANSION = {".gz": 3.0, ".zst": 3.5, ".parquet": 2.0}  # usual bytes of text a byte of file
-_CHUNK = 1 << 20  # bytes decompressed at a time
+_CHUNK = 1 << 19  # bytes read or decompressed at a time, few enough for a core's cache
 _ROWS = 1024  # of parquet at a time
-_PART_CHARS = 4 << 20  # of text in one part
+_PART_SIZE = 4 << 20  # bytes of text in one part, at least
 
 Raw = bytes | dict[str, Any]
 
@@ -63,34 +63,55 @@ def raw_records(path: Path, skip: int = 0, columns: Sequence[str] | None = None)
     records: Iterator[Raw]
     if path.suffix == ".parquet":
         records = _parquet_rows(path, columns)
-    elif path.suffix == ".zst":
-        records = _zstd_lines(path)
     else:
-        records = _lines(path)
+        records = (line for block in _blocks(path) for line in _lines(block))
     return enumerate(itertools.islice(records, skip, None), start=skip + 1)
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    with path.open("rb") if path.suffix != ".gz" else gzip.open(path, "rb") as file:
+def _lines(block: bytes) -> list[bytes]:
+    lines = block.split(b"\n")
+    return lines if lines[-1] else lines[:-1]  # after the last line break there is no line
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """A file of JSON lines in some MiB of whole lines, each with its line break (the last one may have none)."""
+    rest: list[bytes] = []
+    for chunk in _CHUNKS.get(path.suffix, _plain_chunks)(path):
+        stop = chunk.rfind(b"\n") + 1
+        if stop:
+            yield b"".join([*rest, chunk[:stop]])
+            rest = []
+        rest.append(chunk[stop:])
+    if last := b"".join(rest):
+        yield last
+
+
+def _plain_chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
+def _gzip_chunks(path: Path) -> Iterator[bytes]:
+    with gzip.open(path, "rb") as file:
         try:
-            yield from file
+            while chunk := file.read(_CHUNK):
+                yield chunk
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise DataError(f"{path}: damaged gzip ({error})", "bring the file again") from None
 
 
-def _zstd_lines(path: Path) -> Iterator[bytes]:
-    """Lines of a file of any number of zstd frames; unlike the library's reader it notices a file that is cut off."""
+def _zstd_chunks(path: Path) -> Iterator[bytes]:
+    """Any number of zstd frames; unlike the library's reader it notices a file that is cut off."""
     import zstandard  # two shared libraries that few corpora need
 
-    decoder, rest, fed = zstandard.ZstdDecompressor(max_window_size=1 << 31), b"", False
+    decoder, fed = zstandard.ZstdDecompressor(max_window_size=1 << 31), False
     frame = decoder.decompressobj()
     with path.open("rb") as file:
         try:
             while chunk := file.read(_CHUNK):
                 while chunk:
-                    lines = (rest + frame.decompress(chunk)).split(b"\n")
-                    rest = lines.pop()
-                    yield from lines
+                    yield frame.decompress(chunk)
                     chunk, fed = b"", True
                     if frame.eof:
                         chunk, fed = frame.unused_data, False
@@ -99,8 +120,9 @@ def _zstd_lines(path: Path) -> Iterator[bytes]:
             raise DataError(f"{path}: damaged zstd ({error})", "bring the file again") from None
     if fed:
         raise DataError(f"{path}: damaged zstd (it ends within a frame)", "bring the file again")
-    if rest:
-        yield rest
+
+
+_CHUNKS = {".gz": _gzip_chunks, ".zst": _zstd_chunks}
 
 
 def _parquet_rows(path: Path, columns: Sequence[str] | None) -> Iterator[dict[str, Any]]:
@@ -170,12 +192,13 @@ def _parse_slowly(path: Path, number: int, raw: bytes) -> Any:
     return value
 
 
-def text_of(path: Path, number: int, value: dict[str, Any]) -> str:
+def text_of(path: Path, number: int, raw: Raw) -> str:
     """The `text` of a training record.
 
     Raises:
-        DataError: it is absent or no string.
+        DataError: as `parse_record`; it is absent or no string.
     """
+    value = parse_record(path, number, raw)
     text = value.get("text")
     if not isinstance(text, str):
         raise DataError(
@@ -188,24 +211,45 @@ def text_of(path: Path, number: int, value: dict[str, Any]) -> str:
 def text_parts(files: Sequence[Path], start: Place = BEGINNING) -> Iterator[Part]:
     """The documents of the training files from a place on, in order; those of white space only are left out."""
     texts: list[str] = []
-    size = chars = 0
+    size = 0
     end = start
     for file, path in enumerate(files[start.file :], start.file):
-        for number, raw in raw_records(path, start.record if file == start.file else 0, ("text",)):
-            if isinstance(raw, bytes) and not raw.strip():
-                continue
-            text = text_of(path, number, parse_record(path, number, raw))
-            if not text or text.isspace():
-                continue
-            texts.append(text)
-            size += len(raw) if isinstance(raw, bytes) else len(text)
-            chars += len(text)
-            end = Place(file, number)
-            if chars >= _PART_CHARS:
+        for number, read, more in _texts(path, start.record if file == start.file else 0):
+            texts += [text for text in more if text and not text.isspace()]
+            size, end = size + read, Place(file, number)
+            if texts and size >= _PART_SIZE:
                 yield Part(texts, size, end)
-                texts, size, chars = [], 0, 0
+                texts, size = [], 0
     if texts:
         yield Part(texts, size, end)
+
+
+def _texts(path: Path, skip: int) -> Iterator[tuple[int, int, list[str]]]:
+    """Some records at a time: the number of the last one, their bytes, their documents."""
+    if path.suffix == ".parquet":
+        rows = raw_records(path, skip, ("text",))
+        while some := list(itertools.islice(rows, _ROWS)):
+            more = [text_of(path, number, row) for number, row in some]
+            yield some[-1][0], sum(map(len, more)), more
+        return
+    done = 0
+    for block in _blocks(path):
+        lines = _lines(block)
+        fresh = lines[max(skip - done, 0) :]
+        done += len(lines)
+        if fresh:
+            yield done, sum(map(len, fresh)), _texts_of_lines(path, done - len(fresh), fresh)
+
+
+def _texts_of_lines(path: Path, before: int, lines: Sequence[bytes]) -> list[str]:
+    """The documents of lines that stand behind `before` others in their file; empty lines are skipped."""
+    try:
+        texts = [orjson.loads(line)["text"] for line in lines]
+        if all(isinstance(text, str) for text in texts):
+            return texts
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        pass  # somewhere is an empty line or one that needs a closer look
+    return [text_of(path, number, line) for number, line in enumerate(lines, before + 1) if line.strip()]
 
 
 def read_texts(files: Sequence[Path]) -> Iterator[str]:

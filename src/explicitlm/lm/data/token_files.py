@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 TOKENS, META = "tokens.bin", "meta.json"
 _PLACE = "place.json"  # of an unfinished folder: how far it is
-_SAVED_EVERY = 64 << 20  # bytes of text between two safe places: about a second's work
+_SAVED_EVERY = 256 << 20  # bytes of text between two safe places: some seconds' work
 _FORMAT = 1  # part of the digest: raise it when the layout changes
 
 
@@ -198,9 +198,8 @@ class _Unfinished:
 
     def append(self, part: Part, ids_T: NDArray[np.uint16]) -> None:
         """Adds a part's packed ids."""
-        content = ids_T.tobytes()
-        self._file.write(content)
-        self.sha.update(content)
+        self._file.write(ids_T.data)
+        self.sha.update(ids_T.data)
         self.place, self.size = part.end, self.size + part.size
         self.documents, self.tokens = self.documents + len(part.texts), self.tokens + ids_T.size
         if self.size - self._saved >= _SAVED_EVERY:

@@ -22,7 +22,7 @@ from explicitlm.common.errors import DataError
 from explicitlm.common.files import write_text
 from explicitlm.lm.data.encoding import Encoded, Encoder
 from explicitlm.lm.data.hashing import splitmix64
-from explicitlm.lm.data.records import parse_record, raw_records, text_of, text_size
+from explicitlm.lm.data.records import raw_records, text_of, text_size
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ def sample_texts(files: Sequence[Path], limit: int = SAMPLE_BYTES) -> Iterator[s
         chosen = _draws(file_number) if share < 1 else itertools.repeat(0.0)
         for (number, raw), draw in zip(raw_records(path, columns=("text",)), chosen, strict=False):
             if (share >= 1 or draw < share) and (isinstance(raw, dict) or raw.strip()):
-                yield text_of(path, number, parse_record(path, number, raw))
+                yield text_of(path, number, raw)
 
 
 def _draws(file_number: int) -> Iterator[float]:
