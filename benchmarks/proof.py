@@ -26,8 +26,7 @@ from explicitlm.records import chain
 from explicitlm.vcs.workspace import Workspace
 
 sys.path.insert(0, str(REPOSITORY / "tests/support"))
-sys.path.insert(0, str(REPOSITORY / "tests"))
-import conftest
+import sandbox
 
 OPTIMIZER, LOOP, MODEL = (f"src/explicitlm/lm/{name}.py" for name in
                           ("training/optimizer", "training/loop", "model/transformer"))  # fmt: skip
@@ -95,15 +94,15 @@ def main() -> None:
 def made_project(folder: Path) -> Workspace:
     """A tiny project with data, in a repository of its own."""
     root = folder / "project"
-    for name in conftest.tracked_files():
+    for name in sandbox.tracked_files():
         if not name.startswith(("tests/", "benchmarks/", "docs/", "data/")) or name == "data/.gitignore":
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / name, root / name, follow_symlinks=False)
-    os.environ.update(conftest.sandbox_env(folder / "home"))
-    box = conftest.Sandbox(root, dict(os.environ))
-    box.set_params(**conftest.TINY)
+    os.environ.update(sandbox.sandbox_env(folder / "home"))
+    box = sandbox.Sandbox(root, dict(os.environ))
+    box.set_params(**sandbox.TINY)
     box.git("init", "-q")
-    conftest.write_data(root, 1)
+    sandbox.write_data(root, 1)
     box.dvc("add", "-q", "data/database", "data/benchmarks", "data/knowledge_base")
     box.git("add", "-A")
     box.git("commit", "-qm", "data")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import marshal
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -215,6 +218,25 @@ def test_code_that_nobody_sent_is_refused(tree: Path, name: str) -> None:
     (tree / name).write_text("")
     with pytest.raises(DataError, match=name):
         receipt.check_imports(tree, receipt.load_sent(tree))
+
+
+def test_compiled_code_that_nobody_sent_is_not_run(tree: Path, tmp_path: Path) -> None:
+    source = tree / "src/explicitlm/__init__.py"
+    forged = Path(importlib.util.cache_from_source(str(source)))
+    forged.parent.mkdir()
+    stamp = struct.pack("<II", int(source.stat().st_mtime), source.stat().st_size)
+    act = compile(f"open({str(tmp_path / 'acted')!r}, 'w')", "x", "exec")
+    forged.write_bytes(importlib.util.MAGIC_NUMBER + b"\0" * 4 + stamp + marshal.dumps(act))
+    words = [sys.executable, "-B", "-c", "import explicitlm"]
+    environment = os.environ | {"PYTHONPATH": str(tree / "src")}
+    subprocess.run(words, env=environment, check=True)
+    assert (tmp_path / "acted").exists()  # so Python takes it for the source's
+    (tmp_path / "acted").unlink()
+    (tmp_path / "outside").mkdir()
+    (tree / "__pycache__").symlink_to(tmp_path / "outside")
+    receipt.check_imports(tree, receipt.load_sent(tree))
+    subprocess.run(words, env=environment, check=True)
+    assert not (tmp_path / "acted").exists() and not (tree / "__pycache__").exists() and (tmp_path / "outside").exists()
 
 
 def test_newlines_in_names_travel(tmp_path: Path) -> None:

@@ -56,12 +56,16 @@ def environment_over(folder: Path, accelerate: str) -> Path:
     """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     packages = sysconfig.get_path("purelib")
-    own = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
-    (own / "beneath.pth").write_text(f"import site; site.addsitedir({packages!r})\n")
+    (own_packages(folder) / "beneath.pth").write_text(f"import site; site.addsitedir({packages!r})\n")
     for name, module in (("dvc", "dvc.cli"), ("explicitlm", "explicitlm.cli.main")):
         _script(folder, name, f"#!{folder}/bin/python\nimport sys\nfrom {module} import main\nsys.exit(main())\n")
     _script(folder, "accelerate", accelerate.format(python=f"{folder}/bin/python"))
     return folder / "bin"
+
+
+def own_packages(folder: Path) -> Path:
+    """Where such an environment has packages of its own."""
+    return folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
 
 
 def _script(folder: Path, name: str, text: str) -> None:

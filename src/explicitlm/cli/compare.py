@@ -103,10 +103,10 @@ def read_rows(workspace: Workspace) -> list[Row]:
 
 
 def _warn(problems: list[Problem]) -> None:
-    from explicitlm.comparison.table import printable
+    from explicitlm.common.shown import one_line
 
     for problem in problems:
-        print(f"warning: {printable(str(problem))}", file=sys.stderr)
+        print(f"warning: {one_line(str(problem))}", file=sys.stderr)
 
 
 def choose(rows: list[Row], ids: list[str], where: str | None) -> list[Row]:

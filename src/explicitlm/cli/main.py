@@ -45,7 +45,7 @@ def _options(
 def main() -> None:
     """Entry point of the console script."""
     if sys.getfilesystemencoding() != "utf-8":  # a locale such as C: Chinese names could be neither passed nor shown
-        again = [sys.executable, "-m", "explicitlm", *sys.argv[1:]]
+        again = [sys.executable, *sys.orig_argv[1:]]
         os.execve(sys.executable, again, {**os.environ, "PYTHONUTF8": "1"})  # noqa: S606 (this very program)
     sys.exit(run_reporting(_dispatch))
 

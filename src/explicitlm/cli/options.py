@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from explicitlm.common.files import to_json
+from explicitlm.common.shown import printable, without_secrets
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Message = Annotated[str | None, typer.Option("-m", "--message", help="Description of the experiment.")]
@@ -22,8 +23,8 @@ Assignments = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...
 
 
 def show(line: str) -> None:
-    """One line on standard output."""
-    print(line, flush=True)
+    """One line on standard output, without passwords of URLs and what would steer the terminal."""
+    print(printable(without_secrets(line)), flush=True)
 
 
 def show_json(value: Any) -> None:

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
+import shutil
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -133,15 +135,28 @@ def check_sent(tree: Path, receipt: Sent) -> None:
 def check_imports(tree: Path, receipt: Sent) -> None:
     """Checks, before Python is started there, that it would import nothing from the tree but what was sent.
 
-    A sitecustomize.py or a package called `torch` beside our own would run in their place.
+    A sitecustomize.py or a package called `torch` beside our own would run in their place. What Python keeps of earlier
+    compilations is removed: it runs unread instead of a source of the same size and time.
 
     Raises:
         DataError: with the names.
     """
+    _remove_compiled(tree)
     packages = [path for folder in tree.iterdir() if folder.is_dir() for path in folder.glob("__init__.*")]
     top = [path for path in tree.iterdir() if path.suffix in IMPORTABLE]
     if wrong := _unknown(tree, [*_files([tree / "src"]), *packages, *top], receipt.files):
         raise _not_as_sent(receipt, [f"{name} (was not sent)" for name in wrong])
+
+
+def _remove_compiled(tree: Path) -> None:
+    places = [tree, *(Path(folder) for folder, _, _ in os.walk(tree / "src"))]
+    for cache in [folder / "__pycache__" for folder in places]:
+        if cache.is_symlink():
+            cache.unlink()
+        else:
+            shutil.rmtree(cache, ignore_errors=True)  # another node of the same training may be faster
+        if cache.exists():
+            raise DataError(f"{cache} was not sent and cannot be removed", f"rm -r {shlex.quote(str(cache))}")
 
 
 def _not_as_sent(receipt: Sent, wrong: list[str]) -> DataError:

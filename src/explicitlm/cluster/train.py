@@ -91,7 +91,8 @@ def _use_the_code_of(tree: Path, experiment: str) -> None:
     os.chdir(tree)
     words = [sys.executable, "-m", "explicitlm", "cluster", "train", experiment]
     sys.stdout.flush()
-    os.execve(sys.executable, words, os.environ | {"PYTHONPATH": str(source)})  # noqa: S606 - this process becomes it
+    here = {"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}  # nothing but what was sent lies there
+    os.execve(sys.executable, words, os.environ | here)  # noqa: S606 - this process becomes it
 
 
 def _is_done(tree: Path) -> bool:

@@ -8,6 +8,8 @@ import unicodedata
 # A password may hold an unescaped '@', so everything up to the last one before the path is left out.
 URL_LOGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s]*@")
 
+_MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;"} | {sign: f"\\{sign}" for sign in "\\|`[]"})
+
 
 def without_secrets(text: str) -> str:
     """The text with the user and password of every URL in it left out."""
@@ -20,6 +22,16 @@ def printable(text: str) -> str:
     Newlines and tabs stay.
     """
     return "".join(letter if letter in "\n\t" or _is_harmless(letter) else _escaped(letter) for letter in text)
+
+
+def one_line(text: str) -> str:
+    """The text on one line, in which nothing steers a terminal; unlike `printable`, nothing is kept of what does."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def markdown(text: str) -> str:
+    """The text as one cell or line of Markdown, in which it is words only: no HTML, link, picture, code or column."""
+    return one_line(text).translate(_MARKDOWN).strip()
 
 
 def _is_harmless(letter: str) -> bool:

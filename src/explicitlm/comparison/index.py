@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from explicitlm.common.shown import markdown as words
 from explicitlm.comparison import seeds, statistics
-from explicitlm.comparison.table import number, printable
+from explicitlm.comparison.table import number
 from explicitlm.records.rows import Row
 from explicitlm.records.verdict import Verdict
 
@@ -55,10 +56,6 @@ def _table(group: Sequence[Row], verdicts: Mapping[str, Verdict]) -> list[str]:
         learnt = head["conclusion"] or head["error"] or ""
         checked = verdicts.get(row.id)
         again = f"{checked.verdict.replace('_', ' ')} ({checked.how})" if checked else ""
-        cells = (f"[{row.id}]({row.id}.json)", head["seed"], head["description"], question, came_out, learnt, again)
-        lines.append(f"| {' | '.join(_cell(str(cell)) for cell in cells)} |")
+        cells = (head["seed"], head["description"], question, came_out, learnt, again)
+        lines.append(f"| {' | '.join([f'[{row.id}]({row.id}.json)', *(words(str(cell)) for cell in cells)])} |")
     return lines
-
-
-def _cell(text: str) -> str:
-    return printable(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").strip()

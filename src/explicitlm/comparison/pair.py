@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from explicitlm.comparison.table import number, printable
+from explicitlm.common.shown import one_line
+from explicitlm.comparison.table import number
 from explicitlm.records.rows import Row
 
 _MOST_FILES = 5
@@ -64,7 +65,7 @@ class PairDifference:
             return ["code: equal"]
         if not self.code:
             return ["code: it differs; git lacks one of the commits (git fetch --tags)"]
-        return ["code:", *(f"  {printable(line)}" for line in self.code)]
+        return ["code:", *(f"  {one_line(line)}" for line in self.code)]
 
     def _result_words(self) -> list[str]:
         lines = []
@@ -134,7 +135,7 @@ def _section(title: str, values: dict[str, tuple[Any, Any]]) -> str:
 def _value(value: Any) -> str:
     if value is None:
         return "(none)"
-    return number(value) if isinstance(value, float) else printable(str(value)) or "''"
+    return number(value) if isinstance(value, float) else one_line(str(value)) or "''"
 
 
 def _data_words(name: str, change: DataChange) -> str:
@@ -146,5 +147,5 @@ def _data_words(name: str, change: DataChange) -> str:
         files: list[str] = getattr(change, word)
         if files:
             more = f" and {len(files) - _MOST_FILES} more" if len(files) > _MOST_FILES else ""
-            parts.append(f"{word} {printable(', '.join(files[:_MOST_FILES]))}{more}")
+            parts.append(f"{word} {one_line(', '.join(files[:_MOST_FILES]))}{more}")
     return f"{versions}: {'; '.join(parts) or 'the same files'}"

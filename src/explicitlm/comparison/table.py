@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from explicitlm.common.errors import UsageError
+from explicitlm.common.shown import markdown, one_line
 from explicitlm.lm.observation import OBSERVATION
 from explicitlm.records.expressions import unknown
 from explicitlm.records.rows import Row
@@ -41,7 +42,7 @@ class Table:
         lines = [
             self.columns,
             ["---"] * len(self.columns),
-            *([_markdown(cell) for cell in row] for row in self._shown()),
+            *([markdown(cell) for cell in row] for row in self._shown()),
         ]
         return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -151,21 +152,12 @@ def shown(name: str, value: Any) -> str:
     text = str(value)
     if name in HASHES or name.startswith(("data.", "code.")):
         return text[:8]
-    return printable(text)
+    return one_line(text)
 
 
 def number(value: float) -> str:
     """Five significant digits, without a tail of zeros."""
     return f"{value:.5g}"
-
-
-def printable(text: str) -> str:
-    """One line of a text from a record: nothing in it may steer the terminal."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
-
-
-def _markdown(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "\\`")
 
 
 def _harmless(cell: Any) -> Any:

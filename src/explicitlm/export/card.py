@@ -6,6 +6,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from explicitlm.common.shown import markdown
 from explicitlm.records.schema import Record
 
 TEMPLATE = """---
@@ -74,11 +75,11 @@ def model_card(record: Record) -> str:
         data,
         template_str=TEMPLATE,
         record=record,
-        description=_line(record.experiment.description),
-        facts={name: _line(value) for name, value in _facts(record).items()},
+        description=markdown(record.experiment.description),
+        facts={name: markdown(str(value)) for name, value in _facts(record).items()},
         metrics={name: f"{value:.6g}" for name, value in metrics.items()},
         outcome=_outcome(record),
-        conclusion=_line(record.conclusion or ""),
+        conclusion=markdown(record.conclusion or ""),
     )
     return str(card)
 
@@ -102,17 +103,9 @@ def _outcome(record: Record) -> str:
     if outcome is None:
         return ""
     expected = f"expected {outcome.expect} against" if outcome.expect else "compared with"
-    return _line(f"{expected} {outcome.against}: {outcome.verdict.replace('_', ' ')}")
+    return markdown(f"{expected} {outcome.against}: {outcome.verdict.replace('_', ' ')}")
 
 
 def _result(name: str, value: float) -> EvalResult:
     return EvalResult(task_type="text-generation", dataset_type="explicitlm-benchmarks",
                       dataset_name="data/benchmarks", metric_type=name, metric_value=value)  # fmt: skip
-
-
-def _line(value: object) -> str:
-    """One line without what Markdown or HTML would take for its own."""
-    text = " ".join(str(value).split())
-    for sign in ("\\", "|", "<", "`"):
-        text = text.replace(sign, "&lt;" if sign == "<" else f"\\{sign}")
-    return text

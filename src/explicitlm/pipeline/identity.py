@@ -12,7 +12,7 @@ import psutil
 
 from explicitlm.common import layout
 from explicitlm.common.errors import UsageError
-from explicitlm.common.files import sha256
+from explicitlm.common.files import read_json, sha256
 from explicitlm.common.ids import RESERVED, RULE, is_id
 from explicitlm.records.manifest import CodeVersion
 from explicitlm.vcs.workspace import Workspace
@@ -44,27 +44,41 @@ def check_id(experiment: str, workspace: Workspace) -> None:
     record = layout.record(experiment)
     if git.read("HEAD", record) is not None:
         raise UsageError(f"{experiment} is used: {record} exists, committed", choose)
-    if (main / record).exists():
-        aside = f"mkdir -p {layout.LOCAL} && mv {record} {layout.LOCAL}/"
-        raise UsageError(f"{experiment} is used: {record} exists, left by an earlier run",
-                         f"{choose}; or put it aside: {aside}")  # fmt: skip
-    prepared = main / layout.cluster_tree(experiment)
-    if prepared.exists() and prepared.resolve() != Path.cwd():
-        raise UsageError(f"{experiment} is used: it is prepared for the cluster ({prepared})",
-                         f"{choose}; what it waits for: explicitlm cluster list")  # fmt: skip
     if workspace.has_states(experiment):
         raise UsageError(f"{experiment} is used: a run of that id was interrupted and left a state to continue from",
                          f"explicitlm run {experiment} --resume; to give it up: rm -r {layout.run_dir(experiment)}"
                          )  # fmt: skip
+    if (main / record).exists():
+        raise UsageError(f"{experiment} is used: {record} exists, left by an earlier run", _left(main, record, choose))
+    prepared = main / layout.cluster_tree(experiment)
+    if prepared.exists() and prepared.resolve() != Path.cwd():
+        raise UsageError(f"{experiment} is used: it is prepared for the cluster ({prepared})",
+                         f"{choose}; what it waits for: explicitlm cluster list")  # fmt: skip
+
+
+def _left(main: Path, record: str, choose: str) -> str:
+    """What to do about a record in no commit; that of a finished run which DVC had not kept yet can be published."""
+    experiment = Path(record).stem
+    otherwise = f"{choose}; or put it aside: mkdir -p {layout.LOCAL} && mv {record} {layout.LOCAL}/"
+    with suppress(UsageError):
+        if read_json(main / record, "").get("status") == "finished":
+            return f"explicitlm publish {experiment}, if that is the one; else {otherwise}"
+        if (main / layout.run_dir(experiment) / "manifest.json").exists():
+            return f"explicitlm run {experiment} --resume begins it again as it was; {otherwise}"
+    return otherwise
 
 
 def _check_references(experiment: str, workspace: Workspace, choose: str) -> None:
     git = workspace.git
-    if git.tag_commit(experiment):
-        raise UsageError(f"{experiment} is used: there is a git tag of that name", choose)
+    record, publish = layout.record(experiment), f"explicitlm publish {experiment}, if that is the one; else "
+    if tagged := git.tag_commit(experiment):
+        unfinished = git.read(tagged, record) is not None and git.read("HEAD", record) is None
+        raise UsageError(f"{experiment} is used: there is a git tag of that name",
+                         f"{publish if unfinished else ''}{choose}")  # fmt: skip
     if commits := git.experiments().get(experiment):
         raise UsageError(f"{experiment} is used by the DVC experiment {commits[0][:8]}",
-                         f"{choose}; or free the name: dvc exp rename {experiment} {experiment}_old")  # fmt: skip
+                         f"{publish}{choose}; or free the name: dvc exp rename {experiment} {experiment}_old"
+                         )  # fmt: skip
     if below := [tag for tag in git.tags() if tag.startswith(f"{experiment}/")]:
         raise UsageError(f"{experiment} cannot become a tag: there is a git tag {below[0]}", choose)
     if experiment in git.branches():

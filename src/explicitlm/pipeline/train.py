@@ -197,12 +197,12 @@ def _usual_way_on(workspace: Workspace, experiment: str) -> str:
 
 def _fail(workspace: Workspace, result: Result, go_on: str) -> int:
     kept = f"record: {layout.record(result.experiment)}, log: {workspace.log(result.experiment)}"
-    resume = go_on if workspace.has_states(result.experiment) else "a new id when the cause is mended"
+    begins = "" if workspace.has_states(result.experiment) else " (begins again, it left no state), or take a new id"
     if result.status == "interrupted":
         report(ExplicitLMError(f"{result.experiment} was interrupted by {result.signal} ({kept})", go_on))
         return INTERRUPTED
     cause = (result.error or "").splitlines()[0]
-    report(TrainingError(f"{result.experiment} failed: {cause} ({kept})", resume))
+    report(TrainingError(f"{result.experiment} failed: {cause} ({kept})", f"{go_on}{begins}"))
     return TrainingError.exit_code
 
 

@@ -13,6 +13,7 @@ from explicitlm.common import layout
 from explicitlm.common.clock import now
 from explicitlm.common.errors import UsageError
 from explicitlm.common.files import write_text
+from explicitlm.common.shown import printable
 from explicitlm.comparison import table
 from explicitlm.records import store
 from explicitlm.records.problem import Problem
@@ -67,6 +68,7 @@ def render(content: Content, drawn: dict[str, str], problems: Sequence[Problem])
     environment = Environment(
         loader=PackageLoader("explicitlm.report", "."),
         autoescape=True,  # every word of a record may be a stranger's
+        finalize=_without_steering,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -85,6 +87,11 @@ def render(content: Content, drawn: dict[str, str], problems: Sequence[Problem])
         script=script,
         is_number=lambda value: isinstance(value, int | float) and not isinstance(value, bool),
     )
+
+
+def _without_steering(value: object) -> object:
+    """A text without control characters and marks that turn its direction."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _export(drawn: dict[str, str], folder: Path) -> list[Path]:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from explicitlm.common.shown import one_line
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A6A00", "#000000")
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "", "7 3", "2 3", "9 3 2 3")
 OTHER = "#8A8A8A"
@@ -74,7 +76,7 @@ def number(value: float) -> str:
 
 def cut(text: str, length: int) -> str:
     """A text of at most that many characters, printable ones only."""
-    text = "".join(letter if letter.isprintable() else " " for letter in text)
+    text = one_line(text)
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 

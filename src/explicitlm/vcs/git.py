@@ -12,6 +12,7 @@ from pathlib import Path
 
 from explicitlm.common.errors import DataError, ExplicitLMError, UsageError
 from explicitlm.common.files import sha256
+from explicitlm.vcs import git_locks
 from explicitlm.vcs.git_command import GitError, run_git
 
 # What `git diff` would else take from the user's configuration
@@ -243,6 +244,8 @@ class Git:
             if (folder / name).exists():
                 raise UsageError(f"{what} is going on in {self.root}: the record would become a part of it",
                                  f"finish it (git status, then {proceed}), then the same command")  # fmt: skip
+        if lock := git_locks.left_behind(folder, self.root):
+            raise UsageError(f"a git that was killed left {lock}: nothing can be committed", git_locks.removal(lock))
         if self.branch() is None:
             names = self.branches()
             main = next((name for name in ("main", "master") if name in names), names[0] if names else "-c main")
@@ -288,7 +291,7 @@ class Git:
             except GitError as error:
                 if self._try("rev-parse", "--verify", "HEAD^{commit}") != parent:
                     continue  # another commit was made meanwhile: this one goes on top of it
-                raise UsageError(f"git commit failed: {error.message}", _next_after(error.message)) from None
+                raise UsageError(f"git commit failed: {error.message}", self._next_after(error.message)) from None
             return commit
         raise UsageError("the branch is moved by others all the time", "the same command again")
 
@@ -320,7 +323,12 @@ class Git:
         try:
             return self._run(*args, text=text, more=more)
         except GitError as error:
-            raise UsageError(f"git {args[0]} failed: {error.message}", _next_after(error.message)) from None
+            raise UsageError(f"git {args[0]} failed: {error.message}", self._next_after(error.message)) from None
+
+    def _next_after(self, message: str) -> str:
+        if lock := re.search(r"Unable to create '(.+\.lock)': File exists", message):
+            return git_locks.remedy(Path(lock[1]), self.root)
+        return _next_after(message)
 
 
 def _mode(path: Path) -> str:
@@ -332,8 +340,6 @@ def _excluding(paths: tuple[str, ...]) -> list[str]:
 
 
 def _next_after(message: str) -> str:
-    if "index.lock" in message or ("cannot lock ref" in message and "Unable to create" in message):
-        return "another git is at work here: wait for it, then the same command"
     if "No space left" in message:
         return "free space there, then the same command"
     if "exists; cannot create" in message or "already exists" in message:

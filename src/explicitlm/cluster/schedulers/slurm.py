@@ -37,7 +37,7 @@ tell() {{ told=1; [[ -z $step ]] || kill -USR1 "$step" 2>/dev/null; }}  # at TER
 trap tell USR1 TERM
 cd "${{trees[$index]}}" || exit 2
 [[ -z $SLURM_CPUS_PER_TASK ]] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK  # srun no longer takes it by itself
-srun --kill-on-bad-exit=0 --wait=600 {python} -m explicitlm cluster train "${{ids[$index]}}" &
+srun --kill-on-bad-exit=0 --wait=600 {python} -c {start} cluster train "${{ids[$index]}}" &
 step=$!
 [[ -z $told ]] || tell
 while wait "$step"; kill -0 "$step" 2>/dev/null; do :; done  # a trap ends `wait` early
@@ -52,6 +52,8 @@ exit "$code"
 """
 
 
+# `python -m` would import from the tree that it stands in, before anything there is checked.
+START = "import sys; sys.path[:] = filter(None, sys.path); from explicitlm.cli.main import main; sys.exit(main())"
 EARLY_S = 60  # by so much Slurm may be early: see --signal in sbatch(1)
 
 
@@ -133,6 +135,7 @@ def job_script(experiments: list[str], trees: list[str], logs: str, request: Job
         ids=shlex.join(experiments),
         trees=shlex.join(trees),
         python=shlex.quote(request.python),
+        start=shlex.quote(START),
     )
 
 
