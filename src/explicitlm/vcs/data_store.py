@@ -79,25 +79,32 @@ class DataStore(Cache):
             self._sound.update({pointer.md5, *self.parts(pointer)} - before)
 
     def push(self, pointers: Mapping[str, Pointer]) -> None:
-        """Sends versions to the remote and makes sure that it really holds every object.
+        """Sends versions to the remote and makes sure that it really holds every object, as it was sent.
 
-        A remote that lost an object keeps saying "up to date" while it still has the folder's list
-        (seen with DVC 3), so the objects themselves are asked for; a lying list is removed there and sent again.
+        A remote that lost an object keeps saying "up to date" while it still has the folder's list (seen with DVC 3),
+        so the objects themselves are asked for, and a lying list is removed there before anything is sent. What was
+        sent is looked at there; what is otherwise than here is removed and sent again.
 
         Raises:
-            StorageError: the remote is out of reach, full, or still incomplete after the repair.
+            StorageError: the remote is out of reach, full, or still incomplete or damaged after the repair.
         """
         if self.remote.is_s3:
             ask(self.remote)
-        targets = self._place(pointers)
-        self._send(targets)
-        if lost := self._lost(pointers):
-            self._forget([pointer.md5 for pointer in pointers.values() if pointer.md5.endswith(".dir")])
-            self._send(targets)
-            lost = self._lost(pointers)
-        if lost:
-            raise StorageError(f"remote {self.remote.place} still lacks {len(lost)} object(s), the first is {lost[0]}",
-                               "explicitlm doctor")  # fmt: skip
+        objects = {path: {pointer.md5, *self.parts(pointer)} for path, pointer in pointers.items()}
+        needed = set().union(*objects.values())
+        wrong = sent = needed - self.on_remote(needed)
+        for _ in range(2):
+            if not wrong:
+                return
+            moved = {path: pointer for path, pointer in pointers.items() if objects[path] & wrong}
+            self._forget({*wrong, *(pointer.md5 for pointer in moved.values())})
+            self._send(self._place(moved))
+            wrong = self._not_as_sent(sent | {pointer.md5 for pointer in moved.values()})
+        raise StorageError(
+            f"remote {self.remote.place} lacks {len(wrong)} object(s) that were sent, or keeps them otherwise; "
+            f"the first is {min(wrong)}",
+            "explicitlm doctor; or choose another store",
+        )
 
     def _send(self, targets: list[str]) -> None:
         try:
@@ -180,9 +187,26 @@ class DataStore(Cache):
             (self._folder / f"{pointer.name}.dvc").write_text(own, encoding="utf-8")
         return [f"{pointer.name}.dvc" for pointer in pointers.values()]
 
-    def _lost(self, pointers: Mapping[str, Pointer]) -> list[str]:
-        needed = {md5 for pointer in pointers.values() for md5 in (pointer.md5, *self.parts(pointer))}
-        return sorted(needed - self.on_remote(needed))
+    def _not_as_sent(self, hashes: Iterable[str]) -> set[str]:
+        """Which of these objects the remote lacks, or has otherwise than their names say.
+
+        A store that tells MD5 digests is believed; else an object of the right length is read back.
+        """
+        store = self._store()
+
+        def is_wrong(md5: str) -> bool:
+            path = store.oid_to_path(md5)
+            try:
+                told = store.fs.info(path)
+            except FileNotFoundError:
+                return True
+            if told["size"] != self._object(md5).stat().st_size:
+                return True
+            return str(told.get("ETag", "")).strip('"') != md5.removesuffix(".dir") and self._is_damaged(md5)
+
+        with ThreadPoolExecutor(16) as pool:
+            names = sorted(hashes)
+            return {md5 for md5, wrong in zip(names, pool.map(is_wrong, names), strict=True) if wrong}
 
     def on_remote(self, hashes: Iterable[str]) -> set[str]:
         """Which of these objects the remote has, by their names."""
@@ -203,9 +227,9 @@ class DataStore(Cache):
         folder = self.remote.folder
         return not own or (folder is not None and folder.resolve() == self._cache.resolve())
 
-    def _forget(self, lists: list[str]) -> None:
+    def _forget(self, hashes: Iterable[str]) -> None:
         store = self._store()
-        for md5 in store.oids_exist(lists, jobs=16):
+        for md5 in store.oids_exist(sorted(hashes), jobs=16):
             store.delete(md5)
 
     def _store(self) -> Any:
