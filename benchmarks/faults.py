@@ -78,8 +78,11 @@ def chosen(only: list[str] | None, trials: int, first: int) -> list[tuple[str, i
             (case, first + number) for case, _, seed in named if not seed for number in range(trials)
         ]
     rounds = max(case.weight for case in CASES.values())
-    order = [(title, first + turn) for turn in range(rounds) for title, case in CASES.items() if turn < case.weight]
-    random.Random(first).shuffle(order)
+    order: list[tuple[str, int]] = []
+    for turn in range(rounds):
+        titles = [title for title, case in CASES.items() if turn < case.weight]
+        random.Random(first + turn).shuffle(titles)
+        order += [(title, first + turn) for title in titles]
     return order[:trials]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from explicitlm.common.errors import DataError
+from explicitlm.common.errors import DataError, StorageError
 from explicitlm.vcs.data_store import open_store
 from explicitlm.vcs.pointer import Pointer, parse_pointer
 
@@ -48,6 +49,29 @@ def test_a_remote_that_lost_an_object_is_repaired(project, monkeypatch) -> None:
         lost.unlink()
         data_store.push({"data/database": pointer})
         assert lost.exists()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: b"X" + content[1:]])
+def test_what_a_store_keeps_otherwise_is_sent_again_or_told(project, monkeypatch, times: int, damage) -> None:
+    for key, value in project.env.items():
+        monkeypatch.setenv(key, value)
+    pointer, store = pointer_of(project.root, "database"), project.root.parent / "explicitlm-storage"
+    with open_store(project.root) as data_store:
+        victim, send, sent = object_path(store, data_store.parts(pointer)[0]), data_store._send, []
+
+        def send_to_a_bad_store(targets: list[str]) -> None:
+            send(targets)
+            sent.append(victim.read_bytes())
+            if len(sent) <= times:
+                victim.chmod(0o644)
+                victim.write_bytes(damage(sent[0]))
+
+        monkeypatch.setattr(data_store, "_send", send_to_a_bad_store)
+        told = nullcontext() if times == 1 else pytest.raises(StorageError, match=r"lacks 1 object\(s\) that were sent")
+        with told:
+            data_store.push({"data/database": pointer})
+    assert len(sent) == 2 and (victim.read_bytes() == sent[0]) == (times == 1)
 
 
 def test_data_that_is_nowhere_is_named(project, monkeypatch) -> None:

@@ -94,17 +94,17 @@ class DataStore(Cache):
         needed = set().union(*objects.values())
         wrong = sent = needed - self.on_remote(needed)
         for _ in range(2):
-            if not wrong:
-                return
-            moved = {path: pointer for path, pointer in pointers.items() if objects[path] & wrong}
-            self._forget({*wrong, *(pointer.md5 for pointer in moved.values())})
-            self._send(self._place(moved))
-            wrong = self._not_as_sent(sent | {pointer.md5 for pointer in moved.values()})
-        raise StorageError(
-            f"remote {self.remote.place} lacks {len(wrong)} object(s) that were sent, or keeps them otherwise; "
-            f"the first is {min(wrong)}",
-            "explicitlm doctor; or choose another store",
-        )
+            if wrong:
+                moved = {path: pointer for path, pointer in pointers.items() if objects[path] & wrong}
+                self._forget({*wrong, *(pointer.md5 for pointer in moved.values())})
+                self._send(self._place(moved))
+                wrong = self._not_as_sent(sent | {pointer.md5 for pointer in moved.values()})
+        if wrong:
+            raise StorageError(
+                f"remote {self.remote.place} lacks {len(wrong)} object(s) that were sent, or keeps them otherwise; "
+                f"the first is {min(wrong)}",
+                "explicitlm doctor; or choose another store",
+            )
 
     def _send(self, targets: list[str]) -> None:
         try:

@@ -46,7 +46,10 @@ class Machine:
     work: Path
 
     def make(self) -> None:
-        """Makes what is not there yet."""
+        """Makes what is not there yet; the code is kept as it is now, whatever becomes of the checkout meanwhile."""
+        code = self.folder / "code"
+        if not code.exists():
+            shutil.copytree(sandbox.ROOT / "src", code)
         for name, text in (("stub", STUB.split("\n", 1)[1]), ("real", REAL)):
             venv = self.folder / name
             if not (venv / "ready").exists():
@@ -54,6 +57,7 @@ class Machine:
                 environment_over(venv, f"#!{{python}}\n{COUNTED}{text}")
                 shutil.copy(HOOK, own_packages(venv) / "trial_hook.py")
                 (own_packages(venv) / "trial_hook.pth").write_text("import trial_hook\n")
+                (own_packages(venv) / "above.pth").write_text(f"{code}\n")  # read before the checkout's own
                 (venv / "ready").touch()
 
     def box(self, kind: str, folder: str = "project", **more: str) -> Sandbox:
