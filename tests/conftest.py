@@ -13,7 +13,7 @@ from sandbox import Sandbox, make_project, sandbox_env
 from stub_training import stub_training
 from warm_training import warm_training
 
-pytest_plugins = ["s3_servers", "slurm_server", "two_hosts", "two_host_slurm"]
+pytest_plugins = ["s3_servers", "slurm_server", "two_hosts", "two_host_slurm", "following"]
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +56,15 @@ def warm_commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Folder of commands in whose environment `accelerate launch` trains at once (see warm_training)."""
     with warm_training(tmp_path_factory.mktemp("warm")) as commands:
         yield commands
+
+
+@pytest.fixture
+def here(project: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """A project of the test's own, in whose environment and folder this process is."""
+    for key, value in project.env.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.chdir(project.root)
+    return project
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,10 +13,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from explicitlm.common.errors import ExplicitLMError, UsageError
+from explicitlm.common.aside import put_aside, put_away
+from explicitlm.common.errors import ExplicitLMError, UsageError, remedy
 from explicitlm.datasets.resolve import resolve
 from explicitlm.datasets.scan import fits, scan
-from explicitlm.datasets.table import DATASETS
+from explicitlm.datasets.table import DATASETS, Dataset
 from explicitlm.pipeline import preflight
 from explicitlm.pipeline.identity import NOT_CODE
 from explicitlm.pipeline.params import read_params
@@ -82,7 +84,9 @@ def _git(workspace: Workspace) -> Iterator[Check]:
         [name for name in git.untracked(NOT_CODE) if name.endswith(".py")],
     )
     if changed or untracked:
-        yield Check("code", "warn", f"uncommitted: {', '.join([*changed, *untracked])}", "git add ... && git commit")
+        files = shlex.join([*changed, *untracked])
+        yield Check("code", "warn", f"uncommitted: {', '.join([*changed, *untracked])}",
+                    f"git add -- {files} && git commit -m 'work in progress' -- {files}")  # fmt: skip
     else:
         yield Check("code", "ok", "committed")
     if git.is_shallow():
@@ -133,7 +137,7 @@ def _folder(folder: Path) -> Check:
         whole = probe.read_bytes() == s3.PROBE
         probe.unlink()
     except OSError as error:
-        return Check("remote", "fail", f"{folder}: {error.strerror}", f"df -h {folder}; ls -ld {folder}")
+        return Check("remote", "fail", f"{folder}: {error.strerror}", remedy(error))
     if not whole:
         return Check("remote", "fail", f"{folder} gave back other bytes than were written", "use another disk")
     return Check("remote", "ok", f"{folder} took a probe, gave it back, removed it")
@@ -142,7 +146,7 @@ def _folder(folder: Path) -> Check:
 def _parameters(workspace: Workspace) -> Iterator[Check]:
     params = read_params(workspace)
     yield Check("params.yaml", "ok", f"valid, {len(type(params.train).model_fields)} hyperparameters")
-    preflight.check_pointers(resolve(workspace, params.revisions))
+    preflight.check_pointers(workspace, resolve(workspace, params.revisions))
     yield Check(
         "data revisions",
         "ok",
@@ -155,7 +159,10 @@ def _data(workspace: Workspace) -> Iterator[Check]:
         path = workspace.workdir / dataset.pointer
         if not path.exists():
             if dataset.required:
-                yield Check(dataset.path, "fail", f"{dataset.pointer} is missing", f"dvc add {dataset.path}")
+                committed = workspace.git.read("HEAD", dataset.pointer) is not None
+                yield Check(dataset.path, "fail", f"{dataset.pointer} is missing",
+                            f"git restore --source=HEAD -- {dataset.pointer}" if committed
+                            else f"put your files into {dataset.path}, then: dvc add {dataset.path}")  # fmt: skip
             continue
         pointer = parse_pointer(path.read_text(encoding="utf-8", errors="replace"), dataset.pointer, dataset.folder)
         folder = workspace.workdir / dataset.path
@@ -169,7 +176,7 @@ def _data(workspace: Workspace) -> Iterator[Check]:
                 "fail",
                 f"is not version {pointer.md5[:8]} ({listing.nfiles} files, {listing.size} bytes)",
                 f"dvc add {dataset.path} to keep the change, or put it aside: "
-                f"mv {dataset.path} {dataset.path}.aside && dvc checkout {dataset.pointer}",
+                f"{put_aside(dataset.path, workspace.workdir)} && dvc checkout {dataset.pointer}",
             )
         elif not os.access(folder, os.R_OK | os.X_OK):
             yield Check(dataset.path, "fail", "cannot be read", f"chmod -R u+rX {dataset.path}")
@@ -180,10 +187,17 @@ def _data(workspace: Workspace) -> Iterator[Check]:
                 f"version {pointer.md5[:8]}, {listing.nfiles} files, {listing.size / 1e6:.1f} MB",
             )
         if listing is not None and listing.skipped:
-            first = listing.skipped[0]
             yield Check(dataset.path, "warn", f"in no version: {', '.join(listing.skipped)}",
-                        f"to have it in one: cp -rL {dataset.path}/{first.rstrip('/')} {dataset.path}/NAME, then "
-                        f"dvc add {dataset.path}")  # fmt: skip
+                        _kept(workspace, dataset, listing.skipped[0].rstrip("/")))  # fmt: skip
+
+
+def _kept(workspace: Workspace, dataset: Dataset, name: str) -> str:
+    """How what DVC leaves out gets into a version: a copy of what a link leads to; a file once nothing hides it."""
+    path = f"{dataset.path}/{name}"
+    if not (workspace.workdir / path).is_symlink():
+        return "take its name out of .dvcignore, if it is to be in one"
+    copy = shlex.join(["cp", "-rL", path, f"{path}.copy"])
+    return f"to have it in one: {copy} && {put_away(path, workspace.workdir)} && dvc add {dataset.path}"
 
 
 def _disk(workspace: Workspace) -> Iterator[Check]:

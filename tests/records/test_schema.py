@@ -92,7 +92,7 @@ def test_an_edited_record_is_refused(tmp_path: Path) -> None:
     (folder / "x.json").write_text(json.dumps({"experiment": {"id": "x"}, "surprise": 1}))
     with pytest.raises(UsageError) as caught:
         store.load(tmp_path, "x")
-    assert caught.value.hint == "git checkout -- experiments/records/x.json"
+    assert "mv experiments/records/x.json experiments/records/x.json.aside" in caught.value.hint
     with pytest.raises(UsageError, match="y has no record"):
         store.load(tmp_path, "y")
 

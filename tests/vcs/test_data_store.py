@@ -82,7 +82,7 @@ def test_data_that_is_nowhere_is_named(project, monkeypatch) -> None:
         data_store.fetch({"data/database": pointer_of(project.root, "database")})
     assert "data/database" in caught.value.cause
     assert "neither in the cache nor on remote local" in caught.value.cause
-    assert "dvc push data/database" in caught.value.hint
+    assert "explicitlm data push database" in caught.value.hint
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from explicitlm.datasets.table import DATASETS
 
 app = typer.Typer()
 remote_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Choose the store that data is pushed to.")
-data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at the versions of the datasets.")
+data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List and push versions of the datasets.")
 app.add_typer(remote_app, name="remote")
 app.add_typer(data_app, name="data")
 
@@ -95,6 +95,25 @@ def remote_local_command() -> None:
     remote.choose_local(main)
     chosen = data_store.remote_of(main)
     show(f"default remote: {chosen.place if chosen else 'none'}")
+
+
+@data_app.command("push", no_args_is_help=True)
+def data_push_command(
+    dataset: Annotated[str, typer.Argument(help=f"One of {', '.join(dataset.folder for dataset in DATASETS)}.")],
+) -> None:
+    """Send a dataset's current version to the remote, and make sure that all of it is there.
+
+    `dvc push` trusts a remote that has the list of a folder's files; this asks for each of them.
+
+    Example:
+
+      explicitlm data push database
+    """
+    from explicitlm.datasets.push import push
+    from explicitlm.vcs.workspace import Workspace
+
+    logs.set_up()
+    push(Workspace.find(), dataset)
 
 
 @data_app.command("log", no_args_is_help=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from filelock import FileLock
 
 from explicitlm.cluster import receipt, trees, upload
 from explicitlm.common import layout
+from explicitlm.common.aside import put_aside
 from explicitlm.common.clock import now
 from explicitlm.common.errors import DataError, StorageError, UsageError
 from explicitlm.datasets.table import DATASETS
@@ -48,7 +50,7 @@ def post(workspace: Workspace, experiment: str, killed: bool, upload_seconds: fl
         manifest = load_sealed(tree / layout.MANIFEST, Manifest, f"explicitlm cluster pre {experiment}")
         if manifest.id != experiment:
             raise UsageError(f"{tree / layout.MANIFEST} is of {manifest.id!r}, not of {experiment!r}",
-                             f"git -C {tree} diff HEAD -- {layout.MANIFEST}")  # fmt: skip
+                             f"git -C {shlex.quote(str(tree))} diff HEAD -- {layout.MANIFEST}")  # fmt: skip
         result = _killed(tree, manifest) if killed else _verified(tree, manifest)
         _bring_home(main, tree, manifest)
         upload.upload(main, experiment, upload_seconds)
@@ -169,6 +171,7 @@ def _check_lock(tree: Path, manifest: Manifest) -> None:
     for dataset in DATASETS:
         version = manifest.data.get(dataset.param)
         if version and dataset.path in found and found[dataset.path] != version.md5:
+            place = shlex.quote(str(tree))
             raise DataError(f"{tree / dataset.path} is not the version that was sent ({version.md5[:8]}) any more",
-                            f"put the other aside: mv {tree / dataset.path} {tree / dataset.path}.aside && "
-                            f"dvc --cd {tree} checkout {dataset.pointer}, then the same command")  # fmt: skip
+                            f"put the other aside: {put_aside(str(tree / dataset.path))} && "
+                            f"dvc --cd {place} checkout {dataset.pointer}, then the same command")  # fmt: skip

@@ -218,7 +218,7 @@ def check_returned(tree: Path, experiment: str, receipt: Returned) -> None:
     own = {name: seal for name, seal in load_sent(tree).files.items() if seal.md5 is None and name != "dvc.lock"}
     if wrong := differences(tree, own):
         raise DataError(f"the tree of {experiment} is not what was sent any more: {_named(wrong)}",
-                        f"git -C {tree} diff; take back what was changed there")  # fmt: skip
+                        f"git -C {shlex.quote(str(tree))} diff; take back what was changed there")  # fmt: skip
 
 
 def check_links(tree: Path, experiment: str) -> None:
@@ -237,8 +237,9 @@ def check_links(tree: Path, experiment: str) -> None:
             paths = [Path(folder, other) for other in (*folders, *files)]
             linked += [_name(tree, path) for path in paths if path.is_symlink()]
     if linked:
+        first = shlex.quote(str(tree / sorted(linked)[0]))
         raise DataError(f"links came back with {experiment}, which were not followed: {_named(sorted(set(linked)))}",
-                        f"rm {tree / sorted(linked)[0]}, and see on the compute node who made it")  # fmt: skip
+                        f"rm {first}, and see on the compute node who made it")  # fmt: skip
 
 
 def _made(tree: Path, experiment: str) -> list[str]:

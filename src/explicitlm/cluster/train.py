@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -68,8 +69,8 @@ def train(experiment: str) -> int:
         with FileLock(tree / LOCK, blocking=False):
             return _train_and_seal(tree, experiment)
     except Timeout:
-        raise UsageError(f"{experiment} trains here already ({tree})", f"tail -f {tree / f'logs/{experiment}.log'}"
-                         ) from None  # fmt: skip
+        log = shlex.quote(str(tree / layout.log(experiment)))
+        raise UsageError(f"{experiment} trains here already ({tree})", f"tail -f {log}") from None
 
 
 def _train_and_seal(tree: Path, experiment: str) -> int:

@@ -12,7 +12,9 @@ import shlex
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
+from explicitlm.common import layout
 from explicitlm.common.environment import DEBUG
 from explicitlm.common.shown import printable, without_secrets
 
@@ -71,7 +73,14 @@ def report(error: ExplicitLMError) -> None:
     with suppress(OSError):  # a closed terminal takes nothing away from the exit code
         print(f"error: {printable(without_secrets(error.cause))}", file=sys.stderr)
         if error.hint:
-            print(f"  next: {printable(without_secrets(error.hint))}", file=sys.stderr)
+            print(f"  next{_from()}: {printable(without_secrets(error.hint))}", file=sys.stderr)
+
+
+def _from() -> str:
+    """Where the commands of a hint are meant: they name paths from the project's top, the user may be below it."""
+    here = Path.cwd()
+    top = next((folder for folder in (here, *here.parents) if (folder / layout.PIPELINE).is_file()), here)
+    return "" if top == here else f", in {shlex.quote(os.fsdecode(top))}"
 
 
 def run_reporting(body: Callable[[], int | None]) -> int:
@@ -94,11 +103,11 @@ def run_reporting(body: Callable[[], int | None]) -> int:
         if os.environ.get(DEBUG):
             raise
         place = f" ({error.filename})" if error.filename else ""
-        report(StorageError(f"{error.strerror or error}{place}", _remedy(error)))
+        report(StorageError(f"{error.strerror or error}{place}", remedy(error)))
         return StorageError.exit_code
 
 
-def _remedy(error: OSError) -> str:
+def remedy(error: OSError) -> str:
     """What helps against an error of the operating system, where that is known."""
     where = f" {shlex.quote(os.fsdecode(error.filename))}" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -42,6 +42,7 @@ RETURNED = f"{LOCAL}/returned.json"  # and of what the training left
 PUSHED = f"{LOCAL}/pushed"  # where `cluster push` sent it last
 PROOFS = f"{LOCAL}/proofs"  # trees in which experiments are run again, and the logs of that
 OWNERS = f"{LOCAL}/owners"  # which processes are at work on an experiment
+ASIDE = f"{LOCAL}/aside"  # what a hint told the user to put aside
 LOGS = "logs"
 REPORTS = (
     "status.json",

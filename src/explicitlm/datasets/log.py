@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from explicitlm.common.errors import DataError, UsageError
-from explicitlm.datasets.table import DATASETS, Dataset
+from explicitlm.common.errors import DataError
+from explicitlm.datasets.table import Dataset, by_name
 from explicitlm.records import store
 from explicitlm.vcs.git import Git
 from explicitlm.vcs.pointer import Pointer, parse_pointer
@@ -56,7 +56,7 @@ def versions(workspace: Workspace, name: str) -> list[Version]:
     Raises:
         UsageError: there is no such dataset. DataError: it has no version yet.
     """
-    dataset = _dataset(name)
+    dataset = by_name(name)
     git = workspace.git
     used = _used(workspace, dataset)
     named = _tags(git, dataset, set(store.ids(workspace.main)))
@@ -95,14 +95,6 @@ def table(found: list[Version]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(7)]
     return ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[7]]).rstrip()
             for row in rows]  # fmt: skip
-
-
-def _dataset(name: str) -> Dataset:
-    for dataset in DATASETS:
-        if name.rstrip("/") in (dataset.folder, dataset.path, dataset.pointer, dataset.param):
-            return dataset
-    known = ", ".join(dataset.folder for dataset in DATASETS)
-    raise UsageError(f"there is no dataset {name!r}", f"explicitlm data log NAME, one of {known}")
 
 
 def _version(

@@ -66,7 +66,7 @@ class _Finder:
         if current is None:
             if head is not None:
                 raise DataError(
-                    f"{dataset.pointer} is missing (HEAD has it)", f"git checkout HEAD -- {dataset.pointer}"
+                    f"{dataset.pointer} is missing (HEAD has it)", f"git restore --source=HEAD -- {dataset.pointer}"
                 )
             if dataset.required:
                 raise DataError(f"{dataset.pointer} is missing: training needs {dataset.path}",
@@ -97,7 +97,8 @@ class _Finder:
             raise DataError(
                 f"data.{dataset.param}={revision} would overwrite {dataset.path}, "
                 f"an uncommitted version ({current.md5[:8]}) that git does not hold",
-                f"git add {dataset.pointer} && git commit -m '{dataset.folder}: new version', then the same command",
+                f"git add {dataset.pointer} && git commit -m '{dataset.folder}: new version' -- {dataset.pointer}, "
+                "then the same command",
             )
         return self._wanted(dataset, revision, commit, target, current)
 
@@ -141,7 +142,7 @@ class _Finder:
 
     def _at(self, commit: str, dataset: Dataset) -> Pointer | None:
         text = self._git.read(commit, dataset.pointer)
-        return None if text is None else parse_pointer(text, f"{dataset.pointer} at {commit[:8]}", dataset.folder)
+        return None if text is None else parse_pointer(text, f"{commit[:8]}:{dataset.pointer}", dataset.folder)
 
     def _current(self, dataset: Dataset) -> Pointer | None:
         path = self._workspace.workdir / dataset.pointer

@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from explicitlm.common.aside import put_aside, put_away
 from explicitlm.common.errors import DataError, ExplicitLMError
 from explicitlm.common.files import write_text
 from explicitlm.common.names import linked_folders
@@ -61,17 +62,18 @@ def _is_whole(workspace: Workspace, item: DatasetPlan, stamps: Stamps) -> bool:
         return True
     if listing.nfiles == 0 or _left_by_dvc(changes):
         return False  # what is left of a checkout or pull that was killed: nothing of the user's
+    aside = put_aside(path, workspace.workdir)
     changed = f"{path} was changed without dvc add ({item.dataset.pointer} names another content)"
     if through := _edited_through_links(workspace, item, changes):
         # DVC itself would hand the edit out as the old version, even to `dvc checkout --force`
         raise DataError(
             f"{changed}; {len(through)} file(s) were written through links into the cache (as root?), "
             f"which no longer holds their content of {pointer.md5[:8]}: {', '.join(through[:3])}",
-            f"dvc add {path} to keep the change, or put it aside: {_aside(path)} && dvc pull {item.dataset.pointer}",
+            f"dvc add {path} to keep the change, or put it aside: {aside} && dvc pull {item.dataset.pointer}",
         )
     raise DataError(
         changed,
-        f"dvc add {path} to keep the change, or put it aside: {_aside(path)} && dvc checkout {item.dataset.pointer}",
+        f"dvc add {path} to keep the change, or put it aside: {aside} && dvc checkout {item.dataset.pointer}",
     )
 
 
@@ -83,10 +85,6 @@ def _edited_through_links(workspace: Workspace, item: DatasetPlan, changes: dict
     names = [name.removeprefix(path).removeprefix("/") for name in modified]
     with workspace.open_store() as data_store:
         return data_store.drop_edited(pointer, workspace.workdir / path, names)
-
-
-def _aside(path: str) -> str:
-    return f"mv {path} {path}.aside"
 
 
 def _left_by_dvc(changes: dict[str, list[str]]) -> bool:
@@ -142,7 +140,7 @@ def _check_folders(workspace: Workspace, data_store: DataStore, item: DatasetPla
     if linked := linked_folders(workspace.workdir / item.dataset.path, names):
         link = f"{item.dataset.path}/{linked[0]}"
         raise DataError(f"{link} is a link to a folder where a version of {item.dataset.path} has a folder of its own; "
-                        "nothing was written", f"mv {link} {item.dataset.folder}-link.aside")  # fmt: skip
+                        "nothing was written", put_away(link, workspace.workdir))  # fmt: skip
 
 
 def _mend(data_store: DataStore, item: DatasetPlan, change: _Change | None) -> None:
@@ -219,7 +217,7 @@ def _lay_out(
     if listing is None or not fits(listing, pointer):
         raise DataError(
             f"{dataset.path} is not {pointer.md5[:8]} after dvc checkout",
-            f"dvc checkout {dataset.pointer}",
+            "the same command again",
         )
     Stamps(workspace).confirm(dataset.path, pointer, listing)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from explicitlm.common.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -42,3 +44,16 @@ DATASETS = (
 TEXT = next(
     dataset for dataset in DATASETS if dataset.folder == "database"
 )  # of which tokens are made, wherever its row is
+
+
+def by_name(name: str) -> Dataset:
+    """The dataset that a user means: by its folder, path, pointer or parameter.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    for dataset in DATASETS:
+        if name.rstrip("/") in (dataset.folder, dataset.path, dataset.pointer, dataset.param):
+            return dataset
+    known = ", ".join(dataset.folder for dataset in DATASETS)
+    raise UsageError(f"there is no dataset {name!r}", f"choose one of {known}")

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from explicitlm.common import layout
+from explicitlm.common.aside import put_away
 from explicitlm.common.errors import UsageError
 from explicitlm.common.files import read_json, sha256
 from explicitlm.common.ids import RESERVED, RULE, is_id
@@ -46,7 +47,8 @@ def check_id(experiment: str, workspace: Workspace) -> None:
         raise UsageError(f"{experiment} is used: {record} exists, committed", choose)
     if workspace.has_states(experiment):
         raise UsageError(f"{experiment} is used: a run of that id was interrupted and left a state to continue from",
-                         f"explicitlm run {experiment} --resume; to give it up: rm -r {layout.run_dir(experiment)}"
+                         f"explicitlm run {experiment} --resume; "
+                         f"to give it up: {put_away(layout.run_dir(experiment), main)}"
                          )  # fmt: skip
     if (main / record).exists():
         raise UsageError(f"{experiment} is used: {record} exists, left by an earlier run", _left(main, record, choose))
@@ -59,7 +61,7 @@ def check_id(experiment: str, workspace: Workspace) -> None:
 def _left(main: Path, record: str, choose: str) -> str:
     """What to do about a record in no commit; that of a finished run which DVC had not kept yet can be published."""
     experiment = Path(record).stem
-    otherwise = f"{choose}; or put it aside: mkdir -p {layout.LOCAL} && mv {record} {layout.LOCAL}/"
+    otherwise = f"{choose}; or put it aside: {put_away(record, main)}"
     with suppress(UsageError):
         if read_json(main / record, "").get("status") == "finished":
             return f"explicitlm publish {experiment}, if that is the one; else {otherwise}"

@@ -74,7 +74,7 @@ def parse_params(content: Mapping[str, Any], source: str) -> Params:
     if missing:
         raise ConfigError(
             f"{source}: missing {', '.join(missing)}",
-            f"add them, or put your changes aside: git stash push -- {source}",
+            f"add them, or put your changes aside: git stash push -- {layout.PARAMS}",
         )
     return Params(
         train=parse_train_config(values, source),

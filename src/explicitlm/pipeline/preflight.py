@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from pathlib import Path
 
+from explicitlm.common.aside import put_aside
 from explicitlm.common.errors import DataError, StorageError
 from explicitlm.datasets.resolve import DatasetPlan, resolve
 from explicitlm.datasets.switch import check_untouched
@@ -39,7 +41,7 @@ def check_surroundings(workspace: Workspace, params: Params) -> None:
     _check_machine(workspace)
     question.check(workspace.main, params.against, params.expect)
     plans = resolve(workspace, params.revisions)
-    check_pointers(plans)
+    check_pointers(workspace, plans)
     check_untouched(workspace, plans)
 
 
@@ -104,12 +106,13 @@ def check_remote(workspace: Workspace) -> Remote:
     else:
         there = next(folder for folder in (remote.folder, *remote.folder.parents) if folder.exists())
         if not os.access(there, os.W_OK | os.X_OK):
+            shown = shlex.quote(str(there))
             raise StorageError(f"remote {remote.place} cannot be written",
-                               f"ls -ld {there}; or choose another: explicitlm remote local")  # fmt: skip
+                               f"ls -ld {shown}; or choose another: explicitlm remote local")  # fmt: skip
     return remote
 
 
-def check_pointers(plans: list[DatasetPlan]) -> None:
+def check_pointers(workspace: Workspace, plans: list[DatasetPlan]) -> None:
     """Checks that every version to be used is one that this DVC writes.
 
     Raises:
@@ -117,7 +120,13 @@ def check_pointers(plans: list[DatasetPlan]) -> None:
     """
     for item in plans:
         if item.target is not None and item.target.legacy:
+            pointer, path = item.dataset.pointer, item.dataset.path
+            # `dvc cache migrate` wants every output of the pipeline; `dvc add` leaves a pointer that is there as it is
+            anew = (f"{put_aside(pointer, workspace.workdir)} && dvc add {path} && "
+                    f"git commit -m 'data: hashes of DVC 3' -- {pointer}")  # fmt: skip
+            here = (workspace.workdir / path).exists()
             raise DataError(
-                f"{item.dataset.pointer} was written by DVC 2 (it has no 'hash: md5'): its hashes differ from DVC 3's",
-                f"dvc cache migrate --dvc-files, then git add {item.dataset.pointer} && git commit",
-            )
+                f"{pointer} was written by DVC 2 (it has no 'hash: md5'): its hashes differ from DVC 3's",
+                f"pin a version that DVC 3 wrote: explicitlm data log {item.dataset.folder}"
+                if item.current != item.target else anew if here else f"dvc pull {pointer} && {anew}",
+            )  # fmt: skip

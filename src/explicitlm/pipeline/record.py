@@ -23,7 +23,7 @@ from explicitlm.vcs.pointer import Pointer
 from explicitlm.vcs.workspace import Workspace
 
 logger = logging.getLogger(__name__)
-AGAIN = "dvc repro train, then dvc repro --single-item record"
+AGAIN = "dvc repro train && dvc repro --single-item record"
 
 
 def main() -> int:
@@ -74,9 +74,11 @@ def _weights(workspace: Workspace, manifest: Manifest, pipeline: PipelineFile) -
     """
     out = pipeline.locked("train", "outs").get(layout.CHECKPOINT)
     if out is None:
+        # DVC removes a stage's outs before it runs it: weights that no cache holds would be lost
+        trained = (workspace.workdir / layout.CHECKPOINT).exists()
         raise UsageError(f"dvc.lock knows no {layout.CHECKPOINT}: "
                          "the training is not finished, or its outs are not committed",
-                         "dvc commit -f train (after cluster training), or dvc repro train")  # fmt: skip
+                         "dvc commit -f train" if trained else "dvc repro train")  # fmt: skip
     trained_on = pipeline.locked("train", "deps").get(layout.DATA_VERSIONS)
     data_versions = (workspace.workdir / layout.DATA_VERSIONS).read_bytes()
     if trained_on is None or trained_on.md5 != hashlib.md5(data_versions, usedforsecurity=False).hexdigest():

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from explicitlm.common import layout
+from explicitlm.common.aside import put_away
 from explicitlm.common.environment import RESUME
 from explicitlm.common.errors import ConfigError, ExplicitLMError, TrainingError, UsageError
 from explicitlm.common.ids import is_id
@@ -112,8 +113,8 @@ def _interrupted(workspace: Workspace, experiment: str) -> dict[str, Any]:
     manifest = load_sealed(left / "manifest.json", Manifest, f"explicitlm run {experiment} starts a new one")
     if manifest.id != experiment:
         raise UsageError(f"{left / 'manifest.json'} is of {manifest.id}, not of {experiment}",
-                         f"explicitlm run {experiment} starts a new one, after: rm -r {layout.run_dir(experiment)}"
-                         )  # fmt: skip
+                         f"explicitlm run {experiment} starts a new one, after: "
+                         f"{put_away(layout.run_dir(experiment), workspace.main)}")  # fmt: skip
     overrides: dict[str, Any] = {**manifest.hyperparameters.model_dump(), "description": manifest.description}
     overrides |= manifest.asked_question
     for param, version in manifest.data.items():

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from explicitlm.common import layout, logs
+from explicitlm.common.aside import put_aside, put_away
 from explicitlm.common.clock import now
 from explicitlm.common.environment import DESCRIPTION, RESUME, RUN_DIR, RUN_ID
 from explicitlm.common.errors import (
@@ -113,7 +114,8 @@ def _check_start(workspace: Workspace, manifest: Manifest, command: str, resumed
     if not resumed and workspace.has_states(manifest.id) and told.get("status") != "done":
         raise UsageError(
             f"{manifest.id} was interrupted and left a state to continue from",
-            f"{_usual_way_on(workspace, manifest.id)}; to give it up: rm -r {layout.run_dir(manifest.id)}/states",
+            f"{_usual_way_on(workspace, manifest.id)}; "
+            f"to give it up: {put_away(f'{layout.run_dir(manifest.id)}/{layout.STATES}', workspace.main)}",
         )
 
 
@@ -178,7 +180,9 @@ def _report(path: Path, default: Any) -> Any:
     except FileNotFoundError:
         return default
     except json.JSONDecodeError as error:
-        raise DataError(f"{path} is not valid JSON ({error})", "remove it, then the same command") from None
+        raise DataError(
+            f"{path} is not valid JSON ({error})", f"{put_aside(str(path))}, then the same command"
+        ) from None
 
 
 def _findings(result: Result) -> None:

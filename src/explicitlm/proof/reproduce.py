@@ -237,7 +237,7 @@ def _values(text: str) -> dict[str, float]:
             if cell and not name.endswith("_per_sec")
         }
     except ValueError:
-        raise DataError(f"a curve under {layout.RUN} is damaged", "git status") from None
+        raise DataError(f"a curve under {layout.RUN} is damaged", "train again: only a training writes it") from None
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -71,4 +71,4 @@ def _links(text: str) -> dict[int, dict[str, str]]:
             )
         return {int(row["step"]): row for row in rows}
     except (ValueError, TypeError, csv.Error):  # no number, no cell, a cell of megabytes
-        raise DataError("a digest chain is damaged", "git checkout -- experiments/run/digests.csv") from None
+        raise DataError("a digest chain is damaged", "train again: only a training writes it") from None

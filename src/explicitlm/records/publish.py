@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from explicitlm.common import layout
+from explicitlm.common.aside import put_away
 from explicitlm.common.errors import UsageError
 from explicitlm.common.files import write_text
 from explicitlm.datasets.table import DATASETS
@@ -141,9 +142,12 @@ def _record_at(git: Git, commit: str, experiment: str) -> Record:
     text = git.read(commit, path)
     if text is None:
         raise UsageError(f"{experiment} ({commit[:8]}) holds no record: its record stage did not run",
-                         f"dvc exp apply {experiment}, dvc repro --single-item record, "
-                         f"explicitlm publish {experiment}")  # fmt: skip
+                         _record_again(experiment))  # fmt: skip
     return store.parse(text, f"{commit[:8]}:{path}", experiment)
+
+
+def _record_again(experiment: str) -> str:
+    return f"dvc exp apply {experiment} && dvc repro --single-item record && explicitlm publish {experiment}"
 
 
 def _pointers(git: Git, commit: str, experiment: str) -> dict[str, Pointer]:
@@ -156,9 +160,7 @@ def _pointers(git: Git, commit: str, experiment: str) -> dict[str, Pointer]:
         if text is not None:
             found[path] = parse_pointer(text, f"{commit[:8]}:{file}", PurePosixPath(path).name)
     if layout.weights(experiment) not in found:
-        raise UsageError(
-            f"{experiment} ({commit[:8]}) holds no pointer to its weights", "dvc repro --single-item record"
-        )
+        raise UsageError(f"{experiment} ({commit[:8]}) holds no pointer to its weights", _record_again(experiment))
     return found
 
 
@@ -176,7 +178,7 @@ def unfinished(main: Path, experiment: str) -> Record:
     manifest = load_sealed(left, Manifest, "dvc exp list -A")
     if manifest.id != experiment:
         raise UsageError(f"{left} is of {manifest.id!r}, not of {experiment!r}", f"explicitlm run {experiment}, "
-                         f"after: mv {layout.run_dir(experiment)} {layout.run_dir(experiment)}.aside")  # fmt: skip
+                         f"after: {put_away(layout.run_dir(experiment), main)}")  # fmt: skip
     return build.unfinished(manifest, None)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from explicitlm.common import layout
+from explicitlm.common.aside import take_back
 from explicitlm.common.errors import UsageError
 from explicitlm.common.files import write_json
 from explicitlm.common.ids import is_id
@@ -41,7 +42,7 @@ def parse(text: str, source: str, experiment: str) -> Record:
     try:
         record = Record.model_validate_json(text)
     except ValidationError as error:
-        raise UsageError(f"{source} is not a valid record: {explain(error)}", f"git checkout -- {source}") from None
+        raise UsageError(f"{source} is not a valid record: {explain(error)}", take_back(source)) from None
     if record.experiment.id != experiment or not is_id(experiment):
         raise UsageError(f"{source} is the record of {record.experiment.id!r}, not of {experiment!r}",
                          f"git log -p -- {layout.record(experiment)} shows who wrote that")  # fmt: skip

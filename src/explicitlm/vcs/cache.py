@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from explicitlm.common.aside import put_aside
 from explicitlm.common.errors import DataError
 from explicitlm.common.files import write_json
 from explicitlm.common.names import is_inside
@@ -170,7 +171,7 @@ class Cache:
 
 def _checked(path: Path, pointer: Pointer) -> list[dict[str, str]]:
     """Reads a list that may come from anybody who can write to the remote."""
-    again = f"mv {path} {path}.aside fetches it again; if it comes back so, ask who added {pointer.name}"
+    again = f"{put_aside(str(path))} fetches it again; if it comes back so, ask who added {pointer.name}"
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:

@@ -8,6 +8,7 @@ a stage too, and its cost does not grow with the number of experiments.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import tempfile
@@ -18,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from explicitlm.common import layout
 from explicitlm.common.errors import DataError, ExplicitLMError, StorageError
 from explicitlm.common.shown import without_secrets
 from explicitlm.vcs.cache import Cache
@@ -131,12 +133,15 @@ class DataStore(Cache):
         if failure and NO_SPACE.search(failure.cause):
             return _in_words(failure, f"the cache {self._cache}")
         there = sorted(self.on_remote(lost))
+        if there == [pointer.md5] and pointer.md5.endswith(".dir"):  # the list is there: what of its files?
+            lost = self._files_away(pointer) or lost
+            there = sorted(self.on_remote(lost))
         name = f"{path} ({pointer.md5[:8]})"
-        if not there:
-            added = f"where the data was added: dvc push {path}; here: dvc remote list, explicitlm doctor"
+        if nowhere := len(lost) - len(there):
+            added = f"where it was made: {_sent_again(path)}; here: dvc remote list, explicitlm doctor"
             imported = f"dvc pull {path}.dvc (it was imported: DVC fetches it from where it comes from)"
             return DataError(
-                f"{name}: {len(lost)} object(s) neither in the cache nor on remote {self.remote.place}: "
+                f"{name}: {nowhere} object(s) neither in the cache nor on remote {self.remote.place}: "
                 "pushed by nobody?",
                 imported if pointer.imported else added,
             )
@@ -151,8 +156,18 @@ class DataStore(Cache):
         return DataError(
             f"{name}: {len(damaged)} object(s) on remote {self.remote.place} are damaged, their bytes have another "
             f"hash ({files}); they were not used. The first is {first}",
-            f"remove the damaged objects on the store, then where the data was added: dvc push {path}",
+            f"remove the damaged objects on the store, then where it was made: {_sent_again(path)}",
         )
+
+    def _files_away(self, pointer: Pointer) -> list[str]:
+        """Files of a folder that the cache lacks, by the remote's list of them."""
+        store = self._store()
+        try:
+            with store.fs.open(store.oid_to_path(pointer.md5), "r") as file:
+                parts = {str(entry["md5"]) for entry in json.load(file)}
+        except Exception:  # each kind of remote has its own errors; and the list may be damaged
+            return []
+        return sorted(parts - self.held())
 
     def _is_damaged(self, md5: str) -> bool:
         """Whether the remote's object, read and hashed now, is not what its name says."""
@@ -238,9 +253,16 @@ class DataStore(Cache):
         return Repo(str(self._folder)).cloud.get_remote_odb(self.remote.name)
 
 
+def _sent_again(path: str) -> str:
+    """`dvc push` would trust a remote that still has a folder's list (see `DataStore.push`)."""
+    folder, _, name = path.rpartition("/")
+    return f"explicitlm publish {name}" if folder == layout.CHECKPOINTS else f"explicitlm data push {name}"
+
+
 def _in_words(error: StorageError, place: str) -> StorageError:
     if NO_SPACE.search(error.cause):
-        return StorageError(f"{place} is full", "free space there (explicitlm archive), then the same command")
+        more = " (explicitlm archive --dry shows what can go)" if place.startswith("the cache") else ""
+        return StorageError(f"{place} is full", f"free space there{more}, then the same command")
     return StorageError(f"{place}: {error.cause}", GO_ON)
 
 

@@ -138,7 +138,7 @@ class Dvc:
         if self._show(main, {}, "commit", "--quiet", "--force", stage):
             raise StorageError(
                 f"dvc commit {stage} failed in {self.root} (DVC's message is above)",
-                "free space there, then the same command",
+                "the same command, once what DVC names is mended: nothing is lost",
             )
 
     def _show(self, main: Path, more: dict[str, str], *arguments: str) -> int:

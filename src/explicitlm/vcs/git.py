@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -56,7 +57,7 @@ class Git:
             if first.startswith("not a git repository"):
                 return UsageError(f"{self.root} is not inside a git repository", "clone the project with git clone")
             advised = [line.strip() for line in rest if line.strip().startswith("git config")]
-            return UsageError(f"git: {first}", advised[0] if advised else "git status")
+            return UsageError(f"git: {first}", advised[0] if advised else "")
         return UsageError(f"{self.root} has no commit yet", "git add -A && git commit -m 'first commit'")
 
     def _run(self, *args: str, text: str | None = None, more: Mapping[str, str] | None = None) -> str:
@@ -79,6 +80,10 @@ class Git:
     def is_shallow(self) -> bool:
         """Whether history was cut by `git clone --depth`."""
         return self._run("rev-parse", "--is-shallow-repository") == "true"
+
+    def has_remote(self) -> bool:
+        """Whether there is a repository to fetch from."""
+        return bool(self._run("remote"))
 
     def branch(self) -> str | None:
         """The current branch; None when HEAD is detached."""
@@ -247,11 +252,16 @@ class Git:
         if lock := git_locks.left_behind(folder, self.root):
             raise UsageError(f"a git that was killed left {lock}: nothing can be committed", git_locks.removal(lock))
         if self.branch() is None:
-            names = self.branches()
-            main = next((name for name in ("main", "master") if name in names), names[0] if names else "-c main")
-            raise UsageError(
-                "HEAD is detached: the record would be on no branch", f"git switch {main}, then the same command"
-            )
+            raise UsageError("HEAD is detached: the record would be on no branch",
+                             f"git switch {self._way_back()}, then the same command")  # fmt: skip
+
+    def _way_back(self) -> str:
+        """What `git switch` leaves a detached HEAD by: an old branch, or a new one that keeps what only HEAD holds."""
+        names = self.branches()
+        kept = self._run("for-each-ref", "--count=1", "--contains", "HEAD", "refs/heads", "refs/remotes", "refs/tags")
+        if kept and names:
+            return shlex.quote(next((name for name in ("main", "master") if name in names), names[0]))
+        return f"-c {next(name for name in ('main', 'detached', f'detached-{self.head[:8]}') if name not in names)}"
 
     def _signs(self) -> bool:
         return self._try("config", "--type=bool", "--get", "commit.gpgsign") == "true"
@@ -341,17 +351,21 @@ def _excluding(paths: tuple[str, ...]) -> list[str]:
 
 def _next_after(message: str) -> str:
     if "No space left" in message:
-        return "free space there, then the same command"
+        return "df -h .; free space there, then the same command"
+    if "ermission denied" in message or "insufficient permission" in message:
+        return "ls -ld .git .git/objects; they must be writable for you, then the same command"
     if "exists; cannot create" in message or "already exists" in message:
         return "git tag -l shows the names in use; rename the other one, then the same command"
-    return "git status"
+    return "git fsck tells whether the repository is whole"
 
 
 def revision_error(name: str, revision: str, repository: Git) -> ExplicitLMError:
     """The error for a revision that git does not know."""
     cut = " (this clone is shallow: older commits are not in it)" if repository.is_shallow() else ""
-    hint = "git fetch --unshallow --tags" if cut else f"git fetch --tags, or choose one of: git log --oneline -- {name}"
-    return DataError(f"{revision!r} is not a revision that git knows{cut}", hint)
+    choose = f"choose one of: git log --oneline -- {name}"
+    if repository.has_remote():
+        choose = "git fetch --unshallow --tags" if cut else f"git fetch --tags, or {choose}"
+    return DataError(f"{revision!r} is not a revision that git knows{cut}", choose)
 
 
 def _files(path: Path) -> list[Path]:

@@ -8,12 +8,14 @@ the same as before.
 from __future__ import annotations
 
 import logging
+import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from explicitlm.common import layout
+from explicitlm.common.aside import put_aside
 from explicitlm.common.errors import UsageError
 from explicitlm.common.files import write_text
 from explicitlm.vcs.git import Git
@@ -103,8 +105,10 @@ def _move(old: Path, new: Path) -> None:
     pointers = [path.name for path in entries if path.suffix == ".dvc"]
     both = [name for name in pointers if (new / name).exists()]
     if other := [name for name in both if (new / name).read_bytes() != (old / name).read_bytes()]:
+        first, second = str(old / other[0]), str(new / other[0])
         raise UsageError(f"{', '.join(other)}: {old} and {new} have different pointers of this name",
-                         f"compare them (diff {old / other[0]} {new / other[0]}) and remove the wrong one")  # fmt: skip
+                         f"{shlex.join(['diff', first, second])} shows how they differ; "
+                         f"put the wrong one aside: {put_aside(first)}, or {put_aside(second)}")  # fmt: skip
     new.mkdir(parents=True, exist_ok=True)
     for path in entries:
         if path.name == ".gitignore" or (new / path.name).exists():

@@ -59,7 +59,8 @@ class PipelineFile:
             return list(TopologicalSorter({name: self._needs(name) for name in self.stages}).static_order())
         except CycleError as error:
             raise ConfigError(
-                f"{self._path}: stages wait for each other: {' -> '.join(error.args[1])}", "dvc dag"
+                f"{self._path}: stages wait for each other: {' -> '.join(error.args[1])}",
+                f"correct the deps and outs of one of them in {layout.PIPELINE}",
             ) from None
 
     def _after(self, stage: str) -> set[str]:

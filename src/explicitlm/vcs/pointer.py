@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from explicitlm.common.aside import take_back
 from explicitlm.common.errors import ConfigError, DataError
 from explicitlm.common.names import is_inside
 from explicitlm.vcs.yaml_file import load_yaml
@@ -55,9 +56,7 @@ def parse_pointer(text: str, path: str, expected: str | None = None) -> Pointer:
     Raises:
         DataError: it is no .dvc file of one tracked file or folder, or of data that lies elsewhere.
     """
-    broken = DataError(
-        f"{path} is broken: it names no version of any data", f"cp {path} {path}.aside && git checkout HEAD -- {path}"
-    )
+    broken = DataError(f"{path} is broken: it names no version of any data", take_back(path))
     try:
         content = load_yaml(text, path)
     except ConfigError:

@@ -20,9 +20,11 @@ from configobj import ConfigObj
 from explicitlm.common.errors import UsageError
 from explicitlm.common.files import write_text
 from explicitlm.common.shown import without_secrets
-from explicitlm.vcs.dvc_config import CONNECT_S, READ_S
+from explicitlm.vcs.dvc_config import CONNECT_S, READ_S, dvc_config
 
 MINIO = "minio"
+LOCAL = "local"
+LOCAL_URL = "../../explicitlm-storage"  # beside the clone, so that clones that lie beside each other share it
 BUCKET_FORM = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -123,6 +125,13 @@ def choose_local(main: Path) -> None:
     """Goes back to the project's own default, a folder; what is known of the other store stays."""
     with _local_config(main) as config:
         config.get("core", {}).pop("remote", None)
+    known = dvc_config(main)
+    if known.get("core", {}).get("remote") == LOCAL:
+        return
+    with _local_config(main) as config:  # the project itself names none, or another one
+        config.setdefault("core", {})["remote"] = LOCAL
+        if LOCAL not in known.get("remote", {}):
+            config[f'remote "{LOCAL}"'] = {"url": LOCAL_URL}
 
 
 @contextmanager

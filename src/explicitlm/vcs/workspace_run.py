@@ -9,6 +9,7 @@ anything. `--temp` and `--queue` are refused as well for that time, since they w
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -56,9 +57,10 @@ def check_head(git: Git, main: Path) -> None:
     if held and psutil.pid_exists(held["pid"]):
         raise _busy(held["pid"], held["cmd"])
     branch = git.branch_left() or "main"
+    back = f"git symbolic-ref HEAD {shlex.quote(f'refs/heads/{branch}')}"
     raise UsageError(
         f"a dvc exp run was killed here and left HEAD detached; it was started on branch {branch}",
-        f"git symbolic-ref HEAD refs/heads/{branch} && git reset --quiet (no file changes; git status shows yours)",
+        f"{back} && git reset --quiet (no file changes; git status shows yours)",
     )
 
 

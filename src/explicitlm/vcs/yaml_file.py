@@ -10,6 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from explicitlm.common import layout
 from explicitlm.common.errors import ConfigError
 from explicitlm.common.files import write_text
 
@@ -24,15 +25,17 @@ def load_yaml(text: str, source: str) -> dict[str, Any]:
         value = YAML(typ="safe").load(text)  # by ruamel.yaml.clib, 4 times as fast as pure Python
     except YAMLError as error:
         first = str(error).splitlines()[0]
-        raise ConfigError(
-            f"{source} is not valid YAML ({first})",
-            f"correct {source}, or put your changes aside: git stash push -- {source}",
-        ) from None
+        raise ConfigError(f"{source} is not valid YAML ({first})", _mended(source)) from None
     if not isinstance(value, dict):
-        raise ConfigError(
-            f"{source} holds no keys", f"correct {source}, or put your changes aside: git stash push -- {source}"
-        )
+        raise ConfigError(f"{source} holds no keys", _mended(source))
     return value
+
+
+def _mended(source: str) -> str:
+    """What helps: a file that people edit can be put aside; a value or a file in a commit cannot."""
+    if source in (layout.PARAMS, layout.PIPELINE):
+        return f"correct {source}, or put your changes aside: git stash push -- {source}"
+    return f"correct {source}"
 
 
 def change_yaml(path: Path, values: Mapping[str, Any]) -> None:

@@ -103,9 +103,9 @@ def submit(main: Path, experiments: list[str], at: str | None, request: JobReque
         done = subprocess.run(["sbatch", "--parsable", str(script)], capture_output=True, text=True)
     except FileNotFoundError:
         raise UsageError("there is no sbatch here: is this the cluster's login node?",
-                         f"submit it where Slurm is: sbatch {script}") from None  # fmt: skip
+                         f"submit it where Slurm is: sbatch {shlex.quote(str(script))}") from None  # fmt: skip
     if done.returncode:
-        raise UsageError(f"sbatch refused: {done.stderr.strip()}", f"sbatch {script}")
+        raise UsageError(f"sbatch refused: {done.stderr.strip()}", f"sbatch {shlex.quote(str(script))}")
     return done.stdout.strip().split(";")[0]
 
 

@@ -26,7 +26,7 @@ from explicitlm.lm.config import TrainConfig
 from explicitlm.lm.data.benchmarks import Benchmark, read_benchmarks
 from explicitlm.lm.data.embeddings import find_tokenizer
 from explicitlm.lm.data.records import KINDS
-from explicitlm.lm.data.source import digest_files, find_files
+from explicitlm.lm.data.source import brought, digest_files, find_files
 from explicitlm.lm.data.token_files import META, TOKENS, Texts, TokenFile, open_tokens, prepare_tokens, token_folder
 from explicitlm.lm.data.tokenizer import TextTokenizer, load_or_train, read_tokenizer, tokenizer_path
 
@@ -170,8 +170,8 @@ def _adopt_tokens(shared: Path, folder: Path, tokenizer: TextTokenizer) -> None:
 
 def _absent(text: Path, why: str) -> DataError:
     return DataError(f"the training data is missing: {text} does not exist, and {why}",
-                     "dvc checkout; on a compute node: explicitlm cluster push ID HOST:DIR again, on the login node"
-                     )  # fmt: skip
+                     f"{brought(text)}; on a compute node: explicitlm cluster push ID HOST:DIR again, "
+                     "on the login node")  # fmt: skip
 
 
 def _link(source: Path, target: Path) -> None:

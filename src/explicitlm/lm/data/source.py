@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def find_files(path: Path, suffixes: Sequence[str], what: str, others: Collectio
     if path.is_file():
         return [path]
     if not path.exists():
-        raise DataError(f"{what} is missing: {path} does not exist", "dvc checkout, or explicitlm sample-data")
+        raise DataError(f"{what} is missing: {path} does not exist", brought(path))
     files, left_out = [], []
     for name in _names(path):
         hidden = any(part.startswith(".") for part in Path(name).parts)
@@ -51,6 +52,12 @@ def find_files(path: Path, suffixes: Sequence[str], what: str, others: Collectio
             f"{what}: {len(left_out)} file(s) in {path} are not read ({', '.join(suffixes)} are): {_named(left_out)}"
         )
     return files
+
+
+def brought(path: Path) -> str:
+    """What brings a dataset that is not here: DVC, where a file beside its place names a version."""
+    pointer = path.with_name(f"{path.name}.dvc")
+    return shlex.join(["dvc", "pull", str(pointer)]) if pointer.is_file() else f"put the data into {path}"
 
 
 def _names(folder: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from explicitlm.common.aside import put_aside
 from explicitlm.common.errors import DataError
 from explicitlm.common.files import read_json, sync_folder, to_json
 from explicitlm.lm.config import TrainConfig, parse_train_config
@@ -73,14 +75,14 @@ def load(folder: Path | str) -> Checkpoint:
     folder = Path(folder)
     for name in (WEIGHTS, CONFIG, TOKENIZER):
         if not (folder / name).is_file():
-            raise DataError(f"{folder} is not a checkpoint: {name} is missing", f"dvc pull {folder}.dvc")
-    config = parse_train_config(read_json(folder / CONFIG, f"dvc pull {folder}.dvc"), str(folder / CONFIG))
+            raise DataError(f"{folder} is not a checkpoint: {name} is missing", _brought_again(folder))
+    config = parse_train_config(read_json(folder / CONFIG, _brought_again(folder)), str(folder / CONFIG))
     tokenizer = TextTokenizer((folder / TOKENIZER).read_text(encoding="utf-8"), str(folder / TOKENIZER))
     model = ExplicitLM(config, tokenizer.pad_id)
     try:
         model.load_state_dict(load_tensors((folder / WEIGHTS).read_bytes()))
     except Exception as error:  # safetensors and torch raise errors of several kinds
-        raise DataError(f"{folder / WEIGHTS} does not fit {CONFIG} ({error})", f"dvc pull {folder}.dvc") from None
+        raise DataError(f"{folder / WEIGHTS} does not fit {CONFIG} ({error})", _brought_again(folder)) from None
     facts = _read_facts(folder / KNOWLEDGE) if model.bank is not None else {}
     model.eval().refresh_index()
     return Checkpoint(model, tokenizer, config, facts)
@@ -95,8 +97,16 @@ def _read_facts(path: Path) -> dict[int, Fact]:
         return {line.pop("row"): Fact(**line) for line in lines}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
-            f"{path} does not hold the facts of a checkpoint ({error})", f"dvc pull {path.parent}.dvc"
+            f"{path} does not hold the facts of a checkpoint ({error})", _brought_again(path.parent)
         ) from None
+
+
+def _brought_again(folder: Path) -> str:
+    """What brings a checkpoint that was changed or is not here; what is here is kept beside it."""
+    if not folder.with_name(f"{folder.name}.dvc").is_file():
+        return f"name a folder with {WEIGHTS}, {CONFIG} and {TOKENIZER}"
+    pull = shlex.join(["dvc", "pull", f"{folder}.dvc"])
+    return f"{put_aside(str(folder))} && {pull}" if folder.exists() else pull
 
 
 def write_synced(path: Path, content: bytes) -> None:
