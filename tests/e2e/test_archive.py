@@ -41,6 +41,7 @@ def test_only_what_the_remote_holds_goes_and_all_of_it_comes_back(box, tmp_path:
     assert cached(box.root) == before and box.snapshot() == state
     told = {each["name"]: each for each in dry}
     assert told["exp_1"]["objects"] == 2 and told["exp_1"]["kept"] == "", "tokenizer.json is exp_2's too"
+    assert told["exp_1 experiments/items.jsonl.zst"]["objects"] == 1
     assert told["exp_2"]["objects"] == 0 and "not on remote" in told["exp_2"]["kept"]
 
     # A remote that lost an object, and one that holds half of another: both stay here

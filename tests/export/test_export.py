@@ -21,16 +21,21 @@ HOSTILE = "a | b\n---\n# <script>alert(1)</script> `x` 中文"
 def workspace(tmp_path: Path) -> Workspace:
     root = tmp_path / "project"
     made_records.bare_project(root)
+    whole = made_records.made("exp_003", metrics={"val_loss": 2.5, "steps": 9}, description=HOSTILE, conclusion=HOSTILE)
+    whole["results"]["items"] = {"md5": "12" + "3" * 30, "size": 7}
     made_records.write(
         root,
-        made_records.made("exp_003", metrics={"val_loss": 2.5, "steps": 9}, description=HOSTILE, conclusion=HOSTILE),
+        whole,
         made_records.made("broke", status="failed"),
         made_records.made("away"),
     )
     weights = root / layout.weights("exp_003")
     weights.mkdir(parents=True)
-    for name in layout.CHECKPOINT_FILES:
+    for name in (*layout.CHECKPOINT_FILES, "knowledge.jsonl"):
         (weights / name).write_text("{}")
+    (root / ".dvc").mkdir()
+    (root / ".dvc/cache/files/md5/12").mkdir(parents=True)
+    (root / ".dvc/cache/files/md5/12" / ("3" * 30)).write_text("answers")
     return Workspace(root, root)
 
 
@@ -38,7 +43,9 @@ def test_the_folder_is_whole_and_its_readers_take_it(workspace: Workspace, tmp_p
     hub, rocrate = pytest.importorskip("huggingface_hub"), pytest.importorskip("rocrate.rocrate")
     target = export(workspace, "exp_003", tmp_path / "out/exp_003")
     names = {path.name for path in target.iterdir()}
-    assert names == {*layout.CHECKPOINT_FILES, "README.md", "record.json", "ro-crate-metadata.json", "SHA256SUMS"}
+    made = {*layout.CHECKPOINT_FILES, "knowledge.jsonl", "items.jsonl.zst"}
+    assert names == {*made, "README.md", "record.json", "ro-crate-metadata.json", "SHA256SUMS"}
+    assert (target / "items.jsonl.zst").read_text() == "answers"
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=target, check=True)
     card = hub.ModelCard.load(target / "README.md")
     assert card.data.model_name == "exp_003" and card.data.license == "apache-2.0"
@@ -47,7 +54,7 @@ def test_the_folder_is_whole_and_its_readers_take_it(workspace: Workspace, tmp_p
     assert "git checkout exp_003 && accelerate launch" in card.text
     crate = rocrate.ROCrate(target)
     assert {entity.id for entity in crate.data_entities} == names - {"ro-crate-metadata.json", "SHA256SUMS"}
-    assert crate.dereference("#training")["result"][0].id == "model.safetensors"
+    assert {entity.id for entity in crate.dereference("#training")["result"]} == made
     assert json.loads((target / "record.json").read_text())["experiment"]["description"] == HOSTILE
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import made_records
 import pytest
 
+from explicitlm.lm.data.answers import Answer
 from explicitlm.records.problem import Problem
 from explicitlm.records.rows import Row, parse
 from explicitlm.records.schema import Record
@@ -54,6 +55,17 @@ def some() -> list[dict[str, Any]]:
     return [*records, hostile]
 
 
+def answered(row: Row) -> list[Answer] | None:
+    """One item learnt and one lost by those of the other rate; the hostile one's answers are elsewhere."""
+    if row.id == "hostile":
+        return None
+    later = row.id.startswith("rate")
+    texts = {f"{HOSTILE} 李白生于": later, "Bo lives in": not later}
+    return [Answer(task="object_prediction", uuid=None, prompt=prompt, choices=["Oslo", "Rome"], answer=0,
+                   scores=[-1.0, -2.0], choice=int(not right), row=None, read=[], hit=None)
+            for prompt, right in texts.items()]  # fmt: skip
+
+
 def run_again(experiment: str, grade: Grade, **more: Any) -> Verdict:
     return Verdict(experiment=experiment, checked_at="2026-03-01T00:00:00Z", duration_s=1, how="retrained",
                    verdict=grade, **more)  # fmt: skip
@@ -68,7 +80,7 @@ def made(
         for key in curves.CURVES
     }
     whole = {record["experiment"]["id"]: Record.model_validate(record) for record in records}
-    content = Content(rows, rows, shown, whole, {each.experiment: each for each in verdicts})
+    content = Content(rows, rows, shown, whole, {each.experiment: each for each in verdicts}, answered)
     drawn = content.pictures()
     return page.render(content, drawn, problems or []), drawn
 
@@ -129,7 +141,10 @@ def test_the_page_is_whole_and_quiet(browser: Browser) -> None:
     for words in ("学习率 1e-3", "一个结论", "val/loss by step", "val_loss against learning_rate", "from data and code",
                   "rate_1 - base_1, 3 pairs by seed (1, 2, 3)", "the loss is nan at step 7",
                   "experiments/records/x.json",
-                  "git checkout rate_1 &amp;&amp; accelerate launch", "8 of 8", "95 % interval"):  # fmt: skip
+                  "git checkout rate_1 &amp;&amp; accelerate launch", "8 of 8", "95 % interval",
+                  "rate_1 against base_1, item by item", "1 learnt, 1 lost: too few to say",
+                  "李白生于 | Oslo (not: Rome)",
+                  "object_prediction: Bo lives in | Oslo (not: Rome)"):  # fmt: skip
         assert words in dom, words
     assert "javascript:" not in dom
 
@@ -163,6 +178,20 @@ def test_filter_sort_and_links_work(browser: Browser) -> None:
     dom, said, asked = browser.open(html, script)
     assert (said, asked) == ([], [])
     assert "<title>rate_3 rate_2 rate_1 open:x-rate_2 faded:8</title>" in dom
+
+
+def test_on_paper_everything_is_open_and_afterwards_as_before(browser: Browser) -> None:
+    html, _ = made(some())
+    script = """
+        document.querySelector("#x-rate_1").open = true;
+        const shut = () => document.querySelectorAll("details:not([open])").length;
+        const before = shut();
+        dispatchEvent(new Event("beforeprint"));
+        const printed = shut();
+        dispatchEvent(new Event("afterprint"));
+        document.title = `${printed} ${before === shut()} ${document.querySelector("#x-rate_1").open}`;
+    """
+    assert "<title>0 true true</title>" in browser.open(html, script)[0]
 
 
 def test_a_phone_scrolls_no_page_sideways(browser: Browser) -> None:

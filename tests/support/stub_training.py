@@ -31,6 +31,7 @@ out.mkdir(parents=True, exist_ok=True)
 (out / "tokenizer.json").write_text("{{}}")
 loss = int(digest[:6], 16) / 2**24 + 2
 metrics = {{"val_loss": loss, "perplexity": 2.0**loss, "steps": 3}}
+pathlib.Path("experiments/items.jsonl.zst").write_text(f"answers of {{digest}}")
 folder = pathlib.Path("experiments/run")
 (folder / "metrics.json").write_text(json.dumps(metrics))
 (folder / "digests.csv").write_text("step,digest\\n3," + digest + "\\n")

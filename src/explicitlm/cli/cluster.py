@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from explicitlm.cli.options import Against, AsJson, Expect, show_json
+from explicitlm.cli.options import Against, AsJson, Assignments, Expect, Message, NewId, show_json
 from explicitlm.common import logs
 from explicitlm.common.errors import UsageError
 from explicitlm.vcs.workspace import Workspace
@@ -37,11 +37,9 @@ def _each_verb() -> None:
 
 @app.command("pre", no_args_is_help=True)
 def pre_command(
-    experiment: Annotated[str, typer.Argument(metavar="ID", help="Id of the new experiment, unique in the workspace.")],
-    assignments: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Parameters over params.yaml.")
-    ] = None,
-    message: Annotated[str | None, typer.Option("-m", "--message", help="Description of the experiment.")] = None,
+    experiment: NewId,
+    assignments: Assignments = None,
+    message: Message = None,
     against: Against = None,
     expect: Expect = None,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from explicitlm.cli.options import AsJson, show, show_json
+from explicitlm.cli.options import AsJson, Chosen, Where, show, show_json
 from explicitlm.common import logs
 from explicitlm.common.errors import UsageError
 
@@ -26,14 +26,17 @@ _WIDTH = 100  # where there is no terminal to ask
 
 @app.command("compare")
 def compare_command(
-    experiments: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="None: all of them.")] = None,
-    where: Annotated[str | None, typer.Option(metavar="EXPR", help="Only those for which it holds.")] = None,
+    experiments: Chosen = None,
+    where: Where = None,
     sort: Annotated[str | None, typer.Option(metavar="KEY", help="By a value; -KEY: the largest first.")] = None,
     columns: Annotated[str | None, typer.Option(metavar="KEY,...", help="These columns and no others.")] = None,
     seeds: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Pair the two experiments' groups by seed, N pairs wanted.")
     ] = None,
     run: Annotated[bool, typer.Option("--run", help="With --seeds: queue the runs that are missing.")] = False,
+    facts: Annotated[
+        bool, typer.Option("--facts", help="Which task items the second answers rightly that the first did not.")
+    ] = False,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_md: Annotated[bool, typer.Option("--md", help="Print a Markdown table.")] = False,
@@ -51,6 +54,8 @@ def compare_command(
 
       explicitlm compare exp_010 exp_040 --seeds 5 --run
 
+      explicitlm compare exp_010 exp_040 --facts
+
       explicitlm compare --columns id,seed,val_loss --csv
     """
     from explicitlm.comparison import table
@@ -62,7 +67,13 @@ def compare_command(
     if (run or seeds) and (len(asked) != 2 or not seeds):
         raise UsageError("--seeds N compares two experiments, and --run needs it",
                          "explicitlm compare exp_010 exp_040 --seeds 5 --run")  # fmt: skip
+    if facts and (len(asked) != 2 or seeds):
+        raise UsageError("--facts compares the answers of two experiments",
+                         "explicitlm compare exp_010 exp_040 --facts")  # fmt: skip
     rows = read_rows(workspace)
+    if facts:
+        _show_facts(workspace, choose(rows, asked, None), as_json)
+        return
     if seeds:
         _show_seeds(workspace, rows, asked, seeds, run, as_json)
         return
@@ -141,6 +152,18 @@ def _show_pair(workspace: Workspace, chosen: list[Row], as_json: bool) -> None:
 
     first, second = chosen
     found = pair.compare(first, second, sources.file_lists(workspace.main), sources.code_changes(workspace))
+    if as_json:
+        show_json(found.as_dict())
+    else:
+        show("\n".join(found.words()))
+
+
+def _show_facts(workspace: Workspace, chosen: list[Row], as_json: bool) -> None:
+    from explicitlm.comparison import facts, sources
+
+    first, second = chosen
+    before, after = (sources.answers_of(workspace, row) or [] for row in chosen)
+    found = facts.compare(first.id, second.id, before, after)
     if as_json:
         show_json(found.as_dict())
     else:

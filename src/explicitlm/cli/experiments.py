@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from explicitlm.cli.options import Against, AsJson, Expect, show, show_json
+from explicitlm.cli.options import Against, AsJson, Assignments, Expect, Message, NewId, show, show_json
 from explicitlm.common import logs
 from explicitlm.common.errors import UsageError
 
@@ -15,11 +15,9 @@ app = typer.Typer()
 
 @app.command("run", no_args_is_help=True)
 def run_command(
-    experiment: Annotated[str, typer.Argument(metavar="ID", help="Id of the new experiment, unique in the workspace.")],
-    assignments: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Parameters over params.yaml.")
-    ] = None,
-    message: Annotated[str | None, typer.Option("-m", "--message", help="Description of the experiment.")] = None,
+    experiment: NewId,
+    assignments: Assignments = None,
+    message: Message = None,
     against: Against = None,
     expect: Expect = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run from its last state.")] = False,

@@ -21,6 +21,9 @@ Expect = Annotated[
 NewId = Annotated[str, typer.Argument(metavar="ID", help="Id of the new experiment, unique in the project.")]
 Assignments = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Parameters over params.yaml.")]
 
+Chosen = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="None: all of them.")]
+Where = Annotated[str | None, typer.Option(metavar="EXPR", help="Only those for which it holds.")]
+
 
 def show(line: str) -> None:
     """One line on standard output, without passwords of URLs and what would steer the terminal."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from explicitlm.cli.options import show
+from explicitlm.cli.options import Chosen, Where, show
 from explicitlm.common import logs
 
 app = typer.Typer()
@@ -15,8 +15,8 @@ app = typer.Typer()
 
 @app.command("report")
 def report_command(
-    experiments: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="None: all of them.")] = None,
-    where: Annotated[str | None, typer.Option(metavar="EXPR", help="Only those for which it holds.")] = None,
+    experiments: Chosen = None,
+    where: Where = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The HTML file.")] = Path(
         "report.html"
     ),

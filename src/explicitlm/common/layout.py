@@ -21,6 +21,7 @@ RESULT = f"{RUN}/result.json"  # written by train, after the training
 METRICS = f"{RUN}/metrics.json"
 DIGESTS = f"{RUN}/digests.csv"
 CHECKPOINT = "checkpoints/run"  # train's own out: the weights of the run in this workdir
+ITEMS = "experiments/items.jsonl.zst"  # an out of train too: what the model answered, a row an item
 CHECKPOINT_FILES = ("model.safetensors", "config.json", "tokenizer.json")
 
 # What is kept of each experiment

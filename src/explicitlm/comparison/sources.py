@@ -1,4 +1,4 @@
-"""What a comparison reads besides the records: lists of files in DVC's cache, code in git."""
+"""What a comparison reads besides the records: lists of files and answers in DVC's cache, code in git."""
 
 from __future__ import annotations
 
@@ -7,27 +7,66 @@ import re
 from pathlib import Path
 
 from explicitlm.common import layout
+from explicitlm.common.errors import UsageError
 from explicitlm.comparison.pair import Listing, Stat
+from explicitlm.lm.data import answers
+from explicitlm.lm.data.answers import Answer
+from explicitlm.records.rows import Row
 from explicitlm.vcs.dvc_config import cache_dir
+from explicitlm.vcs.pointer import Pointer
 from explicitlm.vcs.workspace import Workspace
 
-_HASH = re.compile(r"[0-9a-f]{32}\.dir")  # a record may come from anyone: nothing else becomes a path
+_LIST = re.compile(r"[0-9a-f]{32}\.dir")  # a record may come from anyone: nothing else becomes a path
+_FILE = re.compile(r"[0-9a-f]{32}")
 
 
 def file_lists(main: Path) -> Listing:
     """Gives the files of a data version by its hash, if its list is in the cache of the project at `main`."""
 
     def listing(md5: str) -> dict[str, str] | None:
-        if not _HASH.fullmatch(md5):
+        if not _LIST.fullmatch(md5):
             return None
-        cache = cache_dir(main) / "files/md5"
         try:
-            entries = json.loads((cache / md5[:2] / md5[2:]).read_text(encoding="utf-8"))
+            entries = json.loads(_object(main, md5).read_text(encoding="utf-8"))
             return {entry["relpath"]: entry["md5"] for entry in entries}
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     return listing
+
+
+def _object(main: Path, md5: str) -> Path:
+    return cache_dir(main) / "files/md5" / md5[:2] / md5[2:]
+
+
+def answers_of(workspace: Workspace, row: Row, fetch: bool = True) -> list[Answer] | None:
+    """What an experiment's model answered to the task items; None where that is not in the cache.
+
+    Args:
+        fetch: bring it from the remote where the cache lacks it.
+
+    Raises:
+        UsageError: the experiment kept no answers. DataError, StorageError: the remote has none, or is out of reach.
+    """
+    md5 = row.head["items"]
+    if md5 is None or not _FILE.fullmatch(md5):
+        raise UsageError(f"{row.id} kept no answers to task items", "explicitlm compare --columns id,status,items "
+                         "shows which experiments have some")  # fmt: skip
+    path = fetch_answers(workspace, md5) if fetch else _object(workspace.main, md5)
+    return answers.read(path) if path.exists() else None
+
+
+def fetch_answers(workspace: Workspace, md5: str) -> Path:
+    """The file of answers with this hash in the cache, to which it is brought from the remote if need be.
+
+    Raises:
+        DataError, StorageError: the remote has none, or is out of reach.
+    """
+    path = _object(workspace.main, md5)
+    if not path.exists():
+        with workspace.open_store() as data_store:
+            data_store.fetch({layout.ITEMS: Pointer(md5, None, None, Path(layout.ITEMS).name)})
+    return path
 
 
 def code_changes(workspace: Workspace) -> Stat:

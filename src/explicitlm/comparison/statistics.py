@@ -58,7 +58,7 @@ def judge(metrics: Mapping[str, Pairs]) -> dict[str, Difference]:
         for name, pairs in metrics.items()
         if len(pairs) >= LEAST_PAIRS and not _noiseless(pairs)
     }
-    real = _holm(p_values)
+    real = holm(p_values)
     return {name: _judged(pairs, name in real) for name, pairs in metrics.items()}
 
 
@@ -91,7 +91,8 @@ def _judged(pairs: Pairs, real: bool) -> Difference:
     return Difference(mean, low, high, len(values), "within_noise", pairs_needed(values), alone)
 
 
-def _holm(p_values: Mapping[str, float]) -> set[str]:
+def holm(p_values: Mapping[str, float]) -> set[str]:
+    """The names whose p stands although so many were looked at: all together err in at most 5 % of the cases."""
     real = set()
     for place, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
         if p_values[name] > (1 - CONFIDENCE) / (len(p_values) - place):

@@ -16,7 +16,7 @@ from explicitlm.lm.observation import OBSERVATION
 from explicitlm.records.expressions import unknown
 from explicitlm.records.rows import Row
 
-HASHES = ("checkpoint", "commit", "tag")  # and everything under data and code: shown by their first characters
+HASHES = ("checkpoint", "commit", "items", "tag")  # and everything under data and code: shown by their first characters
 _FIRST_METRICS = ("val_loss", "acc_object_prediction", "acc_relation_reasoning", "acc_fact_verification",
                   "memory_hit_rate")  # fmt: skip
 _WIDEST_CELL = 28

@@ -49,7 +49,9 @@ Conclusion: {{ conclusion }}
 ## Files
 
 `model.safetensors`, `config.json` and `tokenizer.json` are the checkpoint; `explicitlm.lm.training.checkpoint.load`
-reads it. `record.json` is the whole record of the experiment, `SHA256SUMS` the checksums (`sha256sum -c SHA256SUMS`).
+reads it (with `knowledge.jsonl`, the facts of the memory bank, where there is one). `items.jsonl.zst` holds what the
+model answered, a row a task item, `record.json` the whole record of the experiment, `SHA256SUMS` the checksums
+(`sha256sum -c SHA256SUMS`).
 
 ## Reproduce
 

@@ -10,11 +10,13 @@ import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from explicitlm.common import layout
 from explicitlm.common.errors import DataError, UsageError
 from explicitlm.datasets.table import DATASETS
+from explicitlm.records.store import parse
 from explicitlm.vcs.data_store import DataStore
 from explicitlm.vcs.git import Git
 from explicitlm.vcs.pointer import Pointer, parse_pointer
@@ -115,6 +117,8 @@ def versions(git: Git) -> Iterator[tuple[str, Pointer]]:
         if pointer := _parsed(git.read(commit, layout.pointer_file(name)), name):
             seen.add(pointer.md5)
             yield name, pointer
+        if answers := _answers(git, commit, name):
+            yield f"{name} {layout.ITEMS}", answers
     for dataset in DATASETS:
         known = [commit for commit, _, _ in git.history(dataset.pointer)]
         for text in git.read_each([*known, *commits.values()], dataset.pointer).values():
@@ -159,6 +163,15 @@ def _remove_links(workspace: Workspace, store: DataStore, gone: set[str]) -> Non
                 (folder / path).unlink()
         if not any(folder.iterdir()):
             folder.rmdir()
+
+
+def _answers(git: Git, commit: str, name: str) -> Pointer | None:
+    """The answers to the task items, as an experiment's record names them."""
+    text = git.read(commit, layout.record(name))
+    with suppress(UsageError):
+        items = parse(text, name, name).results.items if text is not None else None
+        return Pointer(items.md5, items.size, None, PurePosixPath(layout.ITEMS).name) if items else None
+    return None
 
 
 def _parsed(text: str | None, path: str) -> Pointer | None:

@@ -18,6 +18,7 @@ from explicitlm.common.errors import TrainingError, UsageError, run_reporting
 from explicitlm.common.files import read_json, write_text
 from explicitlm.records import build, store, tracking
 from explicitlm.records.manifest import Manifest, Result, load_sealed
+from explicitlm.records.schema import Items
 from explicitlm.vcs.pipeline_file import PipelineFile
 from explicitlm.vcs.pointer import Pointer
 from explicitlm.vcs.workspace import Workspace
@@ -47,7 +48,9 @@ def main() -> int:
     pointer = _weights(workspace, manifest, pipeline)
     tagged = workspace.git.tag_commit(manifest.id)
     hashes = {path: inputs[path].md5 for path in sorted(inputs)}
-    record = build.finished(manifest, result, pointer.md5, tagged, _metrics(workspace), hashes)
+    answered = pipeline.locked("train", "outs").get(layout.ITEMS)
+    items = Items(md5=answered.md5, size=answered.size) if answered else None
+    record = build.finished(manifest, result, pointer.md5, tagged, _metrics(workspace), hashes, items)
     record = tracking.updated(workspace.main, record)
     store.save(workspace.workdir, record)
     write_text(workspace.workdir / layout.pointer_file(manifest.id), pointer.text())

@@ -7,7 +7,7 @@ from explicitlm.datasets.resolve import DatasetPlan
 from explicitlm.datasets.table import TEXT
 from explicitlm.lm.config import TrainConfig
 from explicitlm.lm.data.prepare import link_files, prepare
-from explicitlm.lm.training.run_paths import INPUTS, RunPaths
+from explicitlm.lm.training.run_paths import RunPaths
 from explicitlm.vcs.workspace import Workspace
 
 
@@ -20,7 +20,7 @@ def prepare_tokens(workspace: Workspace, config: TrainConfig, plans: list[Datase
         DataError: the text or the validation data is missing or broken.
     """
     version = next((item.target.md5 for item in plans if item.dataset == TEXT and item.target), "")
-    sources = RunPaths.of(dict.fromkeys(INPUTS) | {"out_dir": None, "metrics_dir": None}, resume=False).sources
+    sources = RunPaths.of({}, resume=False).sources
     store = workspace.main / layout.LOCAL
     prepared = prepare(config, sources, store, workspace.workdir / layout.TEXT_NOTE, version)
     if workspace.isolated:

@@ -17,6 +17,7 @@ from explicitlm.records.schema import (
     Experiment,
     Failure,
     Findings,
+    Items,
     Record,
     Results,
     Timing,
@@ -33,6 +34,7 @@ def finished(
     tagged: str | None,
     metrics: dict[str, Any],
     dependencies: dict[str, str],
+    items: Items | None,
 ) -> Record:
     """The record of a training that left a checkpoint.
 
@@ -41,8 +43,9 @@ def finished(
         checkpoint_md5: DVC's hash of the checkpoint, as dvc.lock holds it.
         tagged: the commit that the experiment's tag names, once it is published.
         metrics: final metrics. dependencies: DVC's hashes of train's inputs, by path.
+        items: the answers to the task items.
     """
-    return _record(manifest, result, checkpoint_md5, tagged, metrics, dependencies)
+    return _record(manifest, result, checkpoint_md5, tagged, metrics, dependencies, items)
 
 
 def unfinished(manifest: Manifest, result: Result | None) -> Record:
@@ -57,6 +60,7 @@ def _record(
     tagged: str | None,
     metrics: dict[str, Any],
     dependencies: dict[str, str],
+    items: Items | None = None,
 ) -> Record:
     identifier = manifest.id
     tracker = result.tracker if result else {}
@@ -86,6 +90,7 @@ def _record(
             swanlab_id=tracker.get("id"),
             metrics=metrics,
             weights_from=result.experiment if result and checkpoint_md5 else None,
+            items=items,
         ),
         environment=Environment(**(result.environment if result else {})),
         reproduction=reproduction.commands(manifest, weights=checkpoint_md5 is not None),

@@ -99,6 +99,7 @@ def _record(parent: Record, experiment: str, command: str, change: str, author: 
             "checkpoint_dir": f"{layout.weights(experiment)}/",
             "metrics": {},
             "weights_from": origin,
+            "items": None,
         }
     )
     return parent.model_copy(

@@ -101,7 +101,10 @@ def _find(workspace: Workspace, experiment: str) -> _Found:
         return _Found(unfinished(main, experiment), None, {})
     record = tracking.updated(main, _record_at(git, commit, experiment))
     versions = record.versions.model_copy(update={"experiment_commit": commit})
-    return _Found(record.model_copy(update={"versions": versions}), commit, _pointers(git, commit, experiment))
+    pointers = _pointers(git, commit, experiment)
+    if items := record.results.items:
+        pointers[layout.ITEMS] = Pointer(items.md5, items.size, None, PurePosixPath(layout.ITEMS).name)
+    return _Found(record.model_copy(update={"versions": versions}), commit, pointers)
 
 
 def conclude(workspace: Workspace, experiment: str, words: str) -> None:

@@ -161,6 +161,7 @@ def _sections(record: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
         "checkpoint": _words(versions["checkpoint_hash"]),
         "tag": _words(versions["experiment_tag"]),
         "url": _words(results["swanlab_url"]),
+        "items": _words((results.get("items") or {}).get("md5")),
     }
     return {
         "head": head,

@@ -80,6 +80,13 @@ class DataDetails(Part):
     uncommitted: bool
 
 
+class Items(Part):
+    """The answers to the task items, one row each, by DVC's hash."""
+
+    md5: str = Field(pattern="^[0-9a-f]{32}$")
+    size: int | None
+
+
 class Results(Part):
     """What came out."""
 
@@ -89,6 +96,7 @@ class Results(Part):
     swanlab_id: str | None
     metrics: dict[str, Any]
     weights_from: str | None
+    items: Items | None = None
 
 
 class Failure(Part):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from explicitlm.comparison import seeds, statistics, table
+from explicitlm.common.errors import ExplicitLMError
+from explicitlm.comparison import facts, seeds, statistics, table
+from explicitlm.comparison.facts import FactComparison
 from explicitlm.comparison.seeds import Group
 from explicitlm.lm.observation import OBSERVATION
 from explicitlm.records.rows import Row
@@ -20,6 +23,7 @@ from explicitlm.report.pictures import Mark
 LEADING = ("val_loss", "acc_object_prediction", "acc_relation_reasoning", "acc_fact_verification")
 MOST_GROUPS = 30
 MOST_PARAMETERS = 6
+MOST_FACTS = 50  # comparisons that name their items
 SHOWN_URL = re.compile(r"https?://[^\s\"'<>]+")
 
 
@@ -37,6 +41,25 @@ class Detail:
     verdict: Verdict | None
 
 
+@dataclass(frozen=True)
+class Compared:
+    """A group against its baseline's.
+
+    Attributes:
+        first, second: the baseline, and the experiment that named it. lines: their groups compared by seed.
+        facts: what the second learnt and lost. without: why there are no facts; "" where there are.
+    """
+
+    first: str
+    second: str
+    lines: list[str]
+    facts: FactComparison | None
+    without: str
+
+
+Answers = Callable[[Row], Any]  # what an experiment's model answered; None where that is not on this machine
+
+
 class Content:
     """Everything of a report.
 
@@ -45,6 +68,7 @@ class Content:
         curves: by curve and id, as `curves.read` gives them.
         records: the whole record of each of `rows`, by id.
         verdicts: what came of running some of them again, by id.
+        answers: gives what an experiment's model answered to the task items.
     """
 
     def __init__(
@@ -54,7 +78,9 @@ class Content:
         curves: dict[str, dict[str, Points]],
         records: dict[str, Record],
         verdicts: Mapping[str, Verdict],
+        answers: Answers,
     ) -> None:
+        self._answers = lru_cache(maxsize=8)(answers)  # one baseline for many
         self.rows, self._everything, self._curves, self._records = rows, everything, curves, records
         self._verdicts = verdicts
         self.groups = seeds.groups(rows)
@@ -161,10 +187,10 @@ class Content:
             found.append({"name": name, "size": len(group.by_seed), "metrics": summary})
         return found
 
-    def comparisons(self) -> list[tuple[str, list[str]]]:
-        """Each group whose experiments named a baseline, compared with the baseline's group: title and lines."""
+    def comparisons(self) -> list[Compared]:
+        """Each group whose experiments named a baseline, compared with the baseline's group."""
         by_id = {row.id: row for row in self._everything}
-        found = []
+        found: list[Compared] = []
         for group in self.groups:
             named = [row for row in group.by_seed.values() if row.head["against"] in by_id]
             if not named:
@@ -172,8 +198,18 @@ class Content:
             baseline = by_id[named[0].head["against"]]
             if seeds.group_key(baseline) != seeds.group_key(named[0]):
                 compared = seeds.compare(self._everything, baseline.id, named[0].id, 1)
-                found.append((f"{named[0].id} against {baseline.id}", seeds.words(compared)))
+                told = self._facts(baseline, named[0]) if len(found) < MOST_FACTS else (None, "too many to list here")
+                found.append(Compared(baseline.id, named[0].id, seeds.words(compared), *told))
         return found
+
+    def _facts(self, baseline: Row, row: Row) -> tuple[FactComparison | None, str]:
+        try:
+            before, after = self._answers(baseline), self._answers(row)
+            if before is None or after is None:
+                return None, "the answers are not on this machine"
+            return facts.compare(baseline.id, row.id, before, after), ""
+        except ExplicitLMError as error:
+            return None, error.cause
 
     def details(self) -> list[Detail]:
         """Each experiment's own part, in the order of the table."""

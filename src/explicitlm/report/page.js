@@ -60,6 +60,13 @@ document.querySelectorAll(".copy").forEach((button) => button.addEventListener("
   if (navigator.clipboard) navigator.clipboard.writeText(text.textContent).catch(() => {});
   button.textContent = "copied";
 }));
+let opened = [];
+addEventListener("beforeprint", () => { // on paper nothing can be opened
+  opened = [...document.querySelectorAll("details:not([open])")];
+  opened.forEach((part) => { part.open = true; });
+});
+addEventListener("afterprint", () => opened.forEach((part) => { part.open = false; }));
+
 function openTarget() {
   const part = location.hash.startsWith("#x-") && document.getElementById(decodeURIComponent(location.hash.slice(1)));
   if (part) part.open = true;

@@ -14,7 +14,7 @@ from explicitlm.common.clock import now
 from explicitlm.common.errors import UsageError
 from explicitlm.common.files import write_text
 from explicitlm.common.shown import printable
-from explicitlm.comparison import table
+from explicitlm.comparison import facts, sources, table
 from explicitlm.records import store
 from explicitlm.records.problem import Problem
 from explicitlm.records.rows import Row
@@ -46,7 +46,8 @@ def write(workspace: Workspace, rows: Sequence[Row], everything: Sequence[Row], 
     if not rows:
         raise UsageError("there is no experiment to report on", "explicitlm compare shows those with a record")
     verdicts = load_verdicts(workspace.main)
-    content = Content(rows, everything, curves.read(workspace, rows), records, verdicts.by_experiment)
+    content = Content(rows, everything, curves.read(workspace, rows), records, verdicts.by_experiment,
+                      lambda row: sources.answers_of(workspace, row, fetch=False))  # fmt: skip
     drawn = content.pictures()
     write_text(target, render(content, drawn, [*problems, *broken, *verdicts.problems]))
     return [target, *(_export(drawn, folder) if folder else [])]
@@ -73,6 +74,7 @@ def render(content: Content, drawn: dict[str, str], problems: Sequence[Problem])
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["item"] = facts.change_words
     environment.filters["shown"] = lambda value, name="": table.shown(name, value)
     loader = environment.loader
     assert loader is not None

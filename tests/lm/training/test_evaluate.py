@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from explicitlm.lm.data import answers
 from explicitlm.lm.training import checkpoint, evaluate
 from explicitlm.lm.training.evaluate import Evaluator
 from explicitlm.lm.training.group import Group
@@ -57,8 +58,8 @@ def test_accuracies_and_loss_equal_the_plain_form(trained: Any) -> None:
             logits = loaded.model(piece[:-1].unsqueeze(0)).logits_BSV[0]
             total += float(F.cross_entropy(logits.double(), piece[1:], reduction="sum"))
             count += len(piece) - 1
-    for task, answers in right.items():
-        assert values[f"val/acc_{task}"] == pytest.approx(sum(answers) / len(answers))
+    for task, told in right.items():
+        assert values[f"val/acc_{task}"] == pytest.approx(sum(told) / len(told))
     assert values["val/loss"] == pytest.approx(total / count, rel=1e-5)
     assert values["val/ppl"] == pytest.approx(math.exp(total / count), rel=1e-4)
 
@@ -106,6 +107,38 @@ def test_hits_count_the_layer_that_read_the_facts_row(trained: Any) -> None:
     run_data.knowledge.row_of[item.uuid] = read.pop()
     known = run(loaded, run_data)
     assert known is not None and known["val/memory_hit_rate"] > 0
+
+
+def test_each_item_leaves_a_row_that_agrees_with_the_accuracies_and_a_plain_pass(trained: Any) -> None:
+    loaded, run_data = trained
+    evaluator = Evaluator(run_data, loaded.config.max_seq_len, Group(), lambda: False)
+    assert evaluator.answers() == []
+    values = evaluator.run(loaded.model, CPU)
+    rows = evaluator.answers()
+    assert values is not None and [row.prompt for row in rows] == [item.prompt for item in run_data.items]
+    for task in ("object_prediction", "relation_reasoning", "fact_verification"):
+        right = [row.right for row in rows if row.task == task]
+        assert sum(right) / len(right) == pytest.approx(values[f"val/acc_{task}"])
+    objects = [row.hit for row in rows if row.task == "object_prediction"]
+    assert sum(map(bool, objects)) / len(objects) == pytest.approx(values["val/memory_hit_rate"])
+    with torch.inference_mode():
+        for row in rows:
+            plain = [plain_score(loaded, row.prompt, choice) for choice in row.choices]
+            assert row.scores == pytest.approx(plain, abs=1e-4) and row.choice == plain.index(max(plain))
+            tokenizer = loaded.tokenizer
+            said = tokenizer.encode(f" {row.choices[row.answer]}")
+            ids = [tokenizer.start_id, *tokenizer.encode(row.prompt), *said][-loaded.config.max_seq_len :]
+            output = loaded.model(torch.tensor([ids]))
+            assert row.read == [int(each.chosen_BS[0, -len(said) - 1]) for each in output.selections]
+            assert row.hit == (row.row in row.read)
+
+
+@pytest.mark.parametrize(("changes", "layers"), [({"disable_memory": True}, 0), ({"router": "paper"}, 2)])
+def test_the_other_forms_leave_rows_too(small: Any, changes: dict[str, Any], layers: int) -> None:
+    paths = small.train("other", epochs=1, **changes)
+    rows = answers.read(paths.items)
+    assert rows and all(len(row.read) == layers for row in rows)
+    assert all((row.hit is None) == (layers == 0) for row in rows)
 
 
 def test_checkpoint_errors_say_what_to_pull(small: Any) -> None:

@@ -82,13 +82,13 @@ def test_two_processes_resume_to_the_bit_when_one_is_told_to_stop(processes: Any
 @pytest.mark.slow
 def test_runs_repeat_to_the_bit_in_other_processes(processes: Any, hashes: Any) -> None:
     """Another hash seed, an empty token cache, other file times: the same weights, metrics and digests."""
-    processes.run("--out_dir", "a", "--metrics_dir", "ma", epochs=1, hash_seed="1")
+    processes.run("--out_dir", "a", "--metrics_dir", "ma", "--items_path", "ma/items", epochs=1, hash_seed="1")
     for path in (processes.folder / "data").rglob("*.json*"):
         path.touch()
     processes.folder.joinpath(".explicitlm").rename(processes.folder / "elsewhere")
-    processes.run("--out_dir", "b", "--metrics_dir", "mb", epochs=1, hash_seed="2")
+    processes.run("--out_dir", "b", "--metrics_dir", "mb", "--items_path", "mb/items", epochs=1, hash_seed="2")
     assert hashes(processes.folder / "a") == hashes(processes.folder / "b")
-    for name in ("metrics.json", "digests.csv", "val.csv"):
+    for name in ("metrics.json", "digests.csv", "val.csv", "items"):
         assert (processes.folder / "ma" / name).read_bytes() == (processes.folder / "mb" / name).read_bytes()
 
 

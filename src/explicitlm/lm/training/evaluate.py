@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from explicitlm.lm.data.answers import Answer
 from explicitlm.lm.data.benchmarks import TASKS
 from explicitlm.lm.data.tokenizer import TextTokenizer
 from explicitlm.lm.model import ExplicitLM, ModelOutput
 from explicitlm.lm.model.layer import Choose
+from explicitlm.lm.training.answered import answers
 from explicitlm.lm.training.group import Group
 from explicitlm.lm.training.run_data import RunData
 
@@ -61,6 +63,7 @@ class Evaluator:
         self._read_N = torch.zeros(len(knowledge.rows_NL) if knowledge else 0, dtype=torch.float64)
         labels_T = run_data.labels_T
         self._told = set() if labels_T is None else set(np.unique(labels_T).tolist())
+        self._tasks: Tensor | None = None
 
     def run(self, model: ExplicitLM, device: torch.device) -> dict[str, float] | None:
         """Metrics by key, equal on all processes; None when any of them was told to stop.
@@ -73,7 +76,7 @@ class Evaluator:
             with torch.inference_mode(), model.fresh_index():
                 self._read_N.zero_()
                 loss = self._loss(model, device)
-                tasks = self.examine(model, device, self.row_batches)
+                tasks = self._tasks = self.examine(model, device, self.row_batches)
                 values = {**self._accuracies(tasks), **self._memory(model, device, tasks)}
         finally:
             model.train(training)
@@ -82,6 +85,10 @@ class Evaluator:
         total = self._group.sum(loss)
         value = float(total[0] / total[1])
         return {"val/loss": value, "val/ppl": math.exp(min(value, 700.0)), **values}
+
+    def answers(self) -> list[Answer]:
+        """What the model of the last `run` answered, one row an item; equal on all processes."""
+        return [] if self._tasks is None else answers(self._run_data, self._tasks)
 
     def _loss(self, model: ExplicitLM, device: torch.device) -> Tensor:
         """Sum of the cross entropies of this process's share, and number of its targets."""
@@ -104,10 +111,10 @@ class Evaluator:
     def examine(
         self, model: ExplicitLM, device: torch.device, batches: list[list[Row]], oracle: bool = False
     ) -> Tensor:
-        """What is known of each item and choice [items, choices, 5], all processes together.
+        """What is known of each item and choice [items, choices, 5 + reading layers], all processes together.
 
         Score; whether greedy decoding would say the choice; and at the prompt's last token whether the fact's row was
-        read, was among the candidates, and whether the row read is the one that an exact search finds.
+        read, was among the candidates, whether the row read is the one that an exact search finds, and the rows read.
 
         Args:
             batches: of rows.
@@ -115,7 +122,7 @@ class Evaluator:
         """
         items = self._run_data.items
         width = max((len(item.choices) for item in items), default=0)
-        result = torch.zeros(len(items), width, 5, dtype=torch.float64)
+        result = torch.zeros(len(items), width, 5 + _reading_layers(model), dtype=torch.float64)
         for number, batch in enumerate(batches):
             if self._stopped():
                 break
@@ -123,8 +130,8 @@ class Evaluator:
                 ids_BS = _padded(batch, self._run_data.tokenizer.pad_id).to(device)
                 output: ModelOutput = model(ids_BS, choose=_given(batch, ids_BS) if oracle else None)
                 self._note(output)
-                found_B3 = _found(model, output, batch)
-                for row, said, found in zip(batch, _scores(output, ids_BS, batch), found_B3, strict=True):
+                found_BF = _found(model, output, batch)
+                for row, said, found in zip(batch, _scores(output, ids_BS, batch), found_BF, strict=True):
                     result[row.item, row.choice] = torch.tensor([*said, *found], dtype=torch.float64)
         return self._group.sum(result)
 
@@ -275,10 +282,17 @@ def _given(batch: list[Row], ids_BS: Tensor) -> Choose:
     return lambda _: row_T
 
 
-def _found(model: ExplicitLM, output: ModelOutput, batch: list[Row]) -> list[tuple[float, float, float]]:
-    """At each prompt's last token: the fact's row was read, was a candidate, and the search was exact."""
+def _reading_layers(model: ExplicitLM) -> int:
+    """How many layers choose rows: in the default form one for all that read, in the dense baseline none."""
+    if model.bank is None:
+        return 0
+    return 1 if model.router is not None else model.config.n_layers
+
+
+def _found(model: ExplicitLM, output: ModelOutput, batch: list[Row]) -> list[list[float]]:
+    """At each prompt's last token: the fact's row was read, was a candidate, the search was exact; the rows read."""
     if not output.selections:
-        return [(0.0, 0.0, 0.0)] * len(batch)
+        return [[0.0, 0.0, 0.0]] * len(batch)
     b_B = torch.arange(len(batch), device=output.selections[0].chosen_BS.device)
     last_B = torch.tensor([row.start - 1 for row in batch], device=b_B.device)
     wanted_B = torch.tensor([-1 if row.bank_row is None else row.bank_row for row in batch], device=b_B.device)
@@ -292,4 +306,4 @@ def _found(model: ExplicitLM, output: ModelOutput, batch: list[Row]) -> list[tup
         address_BK = model.router.address(output.selections[0].query_BSD[b_B, last_B]).float()
         best_B = index.order_N[(address_BK @ index.keys_NK.T).argmax(1)]
         exact_B = among_LBC[0, :, 0] == best_B
-    return [(float(h), float(a), float(e)) for h, a, e in zip(hit_B, among_B, exact_B, strict=True)]
+    return torch.stack([hit_B, among_B, exact_B, *read_LB]).double().T.tolist()

@@ -20,6 +20,7 @@ from accelerate.utils import send_to_device
 from explicitlm.common.errors import TrainingError
 from explicitlm.lm.config import TrainConfig
 from explicitlm.lm.data.aloud import Reciter
+from explicitlm.lm.data.answers import Answer
 from explicitlm.lm.data.batches import BatchPlan
 from explicitlm.lm.data.labels import batch_labels
 from explicitlm.lm.memory.index import REFRESH_STEPS
@@ -103,6 +104,10 @@ class Trainer:
     def tokens(self) -> int:
         """Targets seen since the start of the run."""
         return self._tokens
+
+    def answers(self) -> list[Answer]:
+        """What the model answered in the last evaluation, one row an item."""
+        return self._evaluator.answers()
 
     def resume(self) -> None:
         """Goes to the moment of the last good state. Collective.

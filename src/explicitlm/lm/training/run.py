@@ -17,6 +17,7 @@ from accelerate.utils import DistributedDataParallelKwargs, DistributedType
 from explicitlm.common.errors import ExplicitLMError, StorageError, UsageError
 from explicitlm.common.files import write_json
 from explicitlm.lm.config import TrainConfig
+from explicitlm.lm.data import answers
 from explicitlm.lm.model import ExplicitLM
 from explicitlm.lm.tracking.local import MetricsWriter
 from explicitlm.lm.tracking.swanlab.sdk import State
@@ -121,6 +122,7 @@ class Session:
             self.display.show(f"stopped after {trainer.step} of {trainer.steps} steps, as asked: no checkpoint")
         elif group.rank == 0 and writer:
             facts = run_data.knowledge.facts if run_data.knowledge else {}
+            answers.write(paths.items, trainer.answers())
             checkpoint.save(paths.out_dir, accelerator.unwrap_model(model), run_data.tokenizer, facts)
             writer.summary(metrics)
             self.display.show(f"done: {paths.out_dir}, {metrics['steps']:,} steps, val_loss {metrics['val_loss']:.4f}")

@@ -21,6 +21,7 @@ OPTIONAL = ("database_init_path", "pretrained_embedding_path", "cache_path")
 OUTPUTS = {
     "out_dir": ("checkpoints/run", "the finished model"),
     "metrics_dir": ("experiments/run", "metrics.json, train.csv, val.csv, digests.csv"),
+    "items_path": ("experiments/items.jsonl.zst", "what the finished model answered, one row a task item"),
 }
 WORK_DIR = Path(".explicitlm")  # tokens and runs of this machine, ignored by git
 TEXT_NOTE = "text.json"  # in it: what was prepared of the training text
@@ -41,6 +42,7 @@ class RunPaths:
     cache: Path | None
     out_dir: Path
     metrics_dir: Path
+    items: Path
     run_dir: Path
     run_id: str
     description: str
@@ -66,12 +68,12 @@ class RunPaths:
         """
 
         def path(name: str) -> Path:
-            return Path(options[name] or {**INPUTS, **OUTPUTS}[name][0])
+            return Path(options.get(name) or {**INPUTS, **OUTPUTS}[name][0])
 
         def optional(name: str) -> Path | None:
             if path(name).exists():
                 return path(name)
-            if options[name] is None:
+            if options.get(name) is None:
                 return None
             raise DataError(f"--{name} {options[name]} does not exist", "correct the path or leave the option out")
 
@@ -85,6 +87,7 @@ class RunPaths:
             cache=optional("cache_path"),
             out_dir=path("out_dir"),
             metrics_dir=path("metrics_dir"),
+            items=path("items_path"),
             run_dir=Path(run_dir),
             run_id=run_id,
             description=os.environ.get("EXPLICITLM_DESCRIPTION", ""),
