@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,10 @@ class Jobs:
         """Submits and gives the job's number."""
         return self.box.explicitlm("cluster", "submit", *words).stdout.split("job ", 1)[1].split(":")[0]
 
+    def states(self) -> dict[str, str]:
+        """What `explicitlm ps` says of each experiment that is under way."""
+        return {run["id"]: run["state"] for run in json.loads(self.box.explicitlm("ps", "--json").stdout)["runs"]}
+
     def output(self, folder: Path, number: str) -> str:
         """What a job wrote."""
         return (folder / f"explicitlm-{IDS[0]}-{number}.out").read_text()
@@ -80,6 +85,7 @@ def test_an_array_whose_jobs_are_killed_and_warned_ends_in_the_same_weights(jobs
     array = jobs.submit(*IDS)
     # Killed in mid-training, it has failed, and nothing repeats it; the user lets Slurm start it again.
     with held(jobs.tree("exp_killed")) as (process,):
+        assert jobs.states()["exp_killed"] == "running"
         process.kill()
     job = jobs.slurm.ended(f"{array}_1")
     assert job["JobState"] == "FAILED" and job["ExitCode"] == "5:0" and job["Restarts"] == "0"
@@ -99,6 +105,15 @@ def test_an_array_whose_jobs_are_killed_and_warned_ends_in_the_same_weights(jobs
     jobs.box.explicitlm("cluster", "post", "exp_warned")
     record = jobs.box.record("exp_warned")
     assert record["status"] == "finished" and record["failure"] is None
+
+
+def test_a_job_that_waits_is_pending_until_it_is_gone(jobs) -> None:
+    array = jobs.submit(*IDS[:2], "--sbatch=--hold")
+    assert {name: state for name, state in jobs.states().items() if name in IDS[:2]} == dict.fromkeys(
+        IDS[:2], "pending"
+    )
+    jobs.slurm.call("scancel", array)
+    assert "pending" not in jobs.states().values()
 
 
 def test_a_real_time_limit_is_survived(jobs, whole) -> None:

@@ -35,15 +35,24 @@ def test_asked_trained_answered(project) -> None:
 
     told = project.explicitlm("compare", "base", "new").stdout
     assert "learning_rate: 0.002 -> 0.004" in told and "code: equal" in told and "data: equal" in told
+    answers = project.record("new")["results"]["items"]["md5"]
+    (project.root / ".dvc/cache/files/md5" / answers[:2] / answers[2:]).unlink()  # the remote has it
+    facts = json.loads(project.explicitlm("compare", "base", "new", "--facts", "--json").stdout)
+    task = facts["tasks"]["object_prediction"]
+    assert task["items"] == 8 and task["right_after"] / 8 == ours["acc_object_prediction"]
+    assert task["right_before"] / 8 == theirs["acc_object_prediction"]
     found = json.loads(project.explicitlm("compare", "base", "new", "--seeds", "2", "--json").stdout)
     assert found["metrics"]["val_loss"]["verdict"] == "too_few"
     assert found["metrics"]["val_loss"]["pairs"] == 1
     assert [(item["id"], item["seed"]) for item in found["missing"]] == [("base_seed2", 2), ("new_seed2", 2)]
     queued = project.explicitlm("compare", "base", "new", "--seeds", "2", "--run").stdout
     assert "queued: new_seed2 (as new, seed=2)" in queued
+    waiting = json.loads(project.explicitlm("ps", "--json").stdout)["runs"]
+    assert [(run["id"], run["state"]) for run in waiting] == [("base_seed2", "queued"), ("new_seed2", "queued")]
     project.dvc("queue", "start")
     project.dvc("queue", "logs", "--follow", "new_seed2", check=False)  # waits for its end
     project.dvc("queue", "logs", "--follow", "base_seed2", check=False)
+    assert project.explicitlm("ps").stdout == "no run is under way\n"
     project.explicitlm("publish", "base_seed2", "new_seed2")
     found = json.loads(project.explicitlm("compare", "base", "new", "--seeds", "2", "--json").stdout)
     assert found["metrics"]["val_loss"]["pairs"] == 2

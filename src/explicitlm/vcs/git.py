@@ -29,6 +29,7 @@ IN_PROGRESS = {  # by the file that git keeps meanwhile: what it is, and how it 
     "CHERRY_PICK_HEAD": ("a cherry-pick", "git cherry-pick --continue"),
     "REVERT_HEAD": ("a revert", "git revert --continue"),
 }
+QUEUE = "refs/exps/celery/stash"  # where DVC keeps what is queued, each entry with its experiment's name
 SIGNING_S = 120  # for a person who types a pass phrase
 TRIES = 5  # to put a commit on a branch that others move at the same time
 
@@ -210,6 +211,12 @@ class Git:
             if len(parts) == 5 and len(parts[2]) == 2:
                 found.setdefault(parts[4], []).append(commit)
         return found
+
+    def queued(self) -> list[str]:
+        """Names of the experiments in DVC's queue, waiting or running, the one that was put there first first."""
+        kept = self._try("log", "--walk-reflogs", "--format=%gs", QUEUE, "--") or ""
+        names = [line.removeprefix("dvc-exp:").split(":", 2)[2:] for line in kept.splitlines()]
+        return [name for found in reversed(names) for name in found if name]
 
     def tag_commit(self, name: str) -> str | None:
         """The commit a tag points to."""

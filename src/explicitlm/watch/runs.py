@@ -1,8 +1,8 @@
-"""The runs of a project that have not ended: in the workspace, isolated, queued and in cluster trees.
+"""The runs of a project that have not ended: in the workspace, isolated, queued, in cluster trees and Slurm's jobs.
 
 Every run keeps its status in its run folder and its lines in its log, whichever way it was started. Whether its process
 lives can be said only on the machine where it runs; a cluster tree's process may be anywhere, so there only the log
-counts.
+counts, unless the scheduler knows its job.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from typing import Any
 
 import psutil
 
+from explicitlm.cluster.schedulers import SCHEDULER
 from explicitlm.common import layout
 from explicitlm.common.errors import ExplicitLMError
 from explicitlm.report.curves import parse
 from explicitlm.vcs.workspace import Workspace
 
+WAITING = ("queued", "pending")
 STALLED_S = 600.0  # without a line in the log
 _STEP = re.compile(r"^step (\d+)/(\d+) loss (\S+) lr (\S+) tok/s (\S+)\s*$")
 _TAIL = 64 << 10  # bytes of a log in which its last report stands
@@ -33,9 +35,9 @@ class Run:
     """A run as it is now.
 
     Attributes:
-        id: the experiment. place: here, or the cluster tree.
-        state: running; dead (its process is gone and said nothing); unknown (a process of another machine, perhaps);
-            done, failed or interrupted.
+        id: the experiment. place: here, cluster (its tree), queue (DVC's).
+        state: running; queued, or pending in the scheduler; dead (its process is gone and said nothing); unknown (a
+            process of another machine, perhaps); done, failed or interrupted.
         step, steps, loss, speed: of the last report in the log; None before the first. speed: tokens a second.
         left_s: seconds left at the pace since the log began; None where that cannot be said.
         against: the baseline's id. ahead: loss less the baseline's at the same step.
@@ -57,12 +59,12 @@ class Run:
     @property
     def under_way(self) -> bool:
         """Whether it has not ended, as far as can be known."""
-        return self.state in ("running", "unknown")
+        return self.state in ("running", "unknown", *WAITING)
 
     @property
     def stalled(self) -> bool:
         """Whether it has been silent for long."""
-        return self.under_way and (self.silent_s or 0.0) > STALLED_S
+        return self.state in ("running", "unknown") and (self.silent_s or 0.0) > STALLED_S
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: a loss that is no number becomes null, and `diverged` says so."""
@@ -75,9 +77,30 @@ class Run:
 
 
 def current(workspace: Workspace) -> list[Run]:
-    """Every run that has a status, the longest silent last."""
-    found = [_run(workspace, folder, root, place) for folder, root, place in _folders(workspace.main)]
-    return sorted((run for run in found if run), key=lambda run: (run.silent_s is None, run.silent_s, run.id))
+    """Every run that has a status, the longest silent last, then those that wait for their turn."""
+    jobs = SCHEDULER.jobs(workspace.main)
+    asked = (_run(workspace, folder, root, place, jobs) for folder, root, place in _folders(workspace.main))
+    begun = {run.id: run for run in asked if run}
+    unseen = [
+        *(_unseen(name, "cluster", _of_job(state)) for name, state in jobs.items()),
+        *(_unseen(name, "queue", "queued") for name in _queued(workspace)),
+    ]
+    for run in unseen:
+        if run.id not in begun or not begun[run.id].under_way:
+            begun[run.id] = run
+    return sorted(begun.values(), key=lambda run: (run.state in WAITING, run.silent_s or 0.0, run.id))
+
+
+def _queued(workspace: Workspace) -> list[str]:
+    try:
+        return workspace.git.queued()
+    except ExplicitLMError:  # no git here
+        return []
+
+
+def _unseen(experiment: str, place: str, state: str) -> Run:
+    """A run that has left nothing here yet."""
+    return Run(experiment, place, state, None, None, None, None, None, None, None, None)
 
 
 def _folders(main: Path) -> Iterator[tuple[Path, Path, str]]:
@@ -90,7 +113,7 @@ def _folders(main: Path) -> Iterator[tuple[Path, Path, str]]:
             yield status.parent, tree, "cluster"
 
 
-def _run(workspace: Workspace, folder: Path, root: Path, place: str) -> Run | None:
+def _run(workspace: Workspace, folder: Path, root: Path, place: str, jobs: dict[str, str]) -> Run | None:
     status = _json(folder / "status.json")
     if not status.get("status"):
         return None
@@ -98,7 +121,7 @@ def _run(workspace: Workspace, folder: Path, root: Path, place: str) -> Run | No
     log = root / layout.log(experiment)
     step, steps, loss, speed = _last_report(log)
     begun, said = _times(folder / "status.json", log)
-    state = _state(status, place)
+    state = _state(status, place, jobs.get(experiment))
     left = (said - begun) / step * (steps - step) if step and steps and begun and said and state == "running" else None
     question = _json(folder / "manifest.json").get("question") or {}
     against = question.get("against")
@@ -110,9 +133,16 @@ def _run(workspace: Workspace, folder: Path, root: Path, place: str) -> Run | No
     )  # fmt: skip
 
 
-def _state(status: dict[str, Any], place: str) -> str:
+def _of_job(state: str) -> str:
+    """Of the many states that a scheduler knows; one that was interrupted and is to be continued is pending again."""
+    return "pending" if state == "pending" else "running"
+
+
+def _state(status: dict[str, Any], place: str, job: str | None) -> str:
     if status["status"] != "running":
         return str(status["status"])
+    if job is not None and place == "cluster":
+        return _of_job(job)
     try:
         process = psutil.Process(int(status["pid"]))
         if layout.TRAINING_SCRIPT in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:

@@ -50,5 +50,11 @@ class Scheduler(Protocol):
             UsageError: what could only fail, before anything is submitted.
         """
 
+    def jobs(self, main: Path) -> dict[str, str]:
+        """What the user's jobs are doing with experiments of this project, by id: pending, running, completing, ...
+
+        Empty where the scheduler is not here or does not answer.
+        """
+
     def own_node(self, environment: Mapping[str, str]) -> Node | None:
         """Which node of a job this process is on; None where there is one process, or no job."""

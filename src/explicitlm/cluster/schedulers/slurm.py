@@ -10,6 +10,7 @@ beside the experiment, starts what was sealed, and Slurm (not a process on the l
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from collections.abc import Mapping
@@ -54,6 +55,8 @@ exit "$code"
 
 # `python -m` would import from the tree that it stands in, before anything there is checked.
 START = "import sys; sys.path[:] = filter(None, sys.path); from explicitlm.cli.main import main; sys.exit(main())"
+IDS = re.compile(r"^ids=\((.*)\)$", re.MULTILINE)  # in SCRIPT
+ANSWER_S = 10  # that squeue has: a cluster's controller may be busy
 EARLY_S = 60  # by so much Slurm may be early: see --signal in sbatch(1)
 
 
@@ -63,6 +66,10 @@ class Slurm:
     def submit(self, main: Path, experiments: list[str], at: str | None, request: JobRequest) -> str:
         """Writes the job's script and gives it to sbatch."""
         return submit(main, experiments, at, request)
+
+    def jobs(self, main: Path) -> dict[str, str]:
+        """Asked of squeue, which names the script of each job."""
+        return jobs(main)
 
     def own_node(self, environment: Mapping[str, str]) -> SlurmNode | None:
         """Read from the variables that srun sets."""
@@ -96,7 +103,7 @@ def submit(main: Path, experiments: list[str], at: str | None, request: JobReque
     folders = (
         [f"{at.rstrip('/')}/{experiment}" for experiment in experiments] if at else [str(tree) for tree in prepared]
     )
-    folder = main / layout.CLUSTER / "jobs"
+    folder = _jobs_folder(main)
     script = folder / f"{'_'.join(experiments)[:100]}.sh"
     write_text(script, job_script(experiments, folders, at or str(folder), request), mode=0o755)
     try:
@@ -107,6 +114,32 @@ def submit(main: Path, experiments: list[str], at: str | None, request: JobReque
     if done.returncode:
         raise UsageError(f"sbatch refused: {done.stderr.strip()}", f"sbatch {shlex.quote(str(script))}")
     return done.stdout.strip().split(";")[0]
+
+
+def jobs(main: Path) -> dict[str, str]:
+    """States of the user's jobs by experiment, for those whose script `submit` wrote here."""
+    asked = ["squeue", "--me", "--array", "--noheader", "--format=%T|%K|%o"]
+    try:
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=ANSWER_S)
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    found = {}
+    for line in done.stdout.splitlines():
+        state, index, script = line.split("|", 2)
+        path = Path(script)
+        if path.parent != _jobs_folder(main) or not path.is_file():
+            continue
+        ids = IDS.search(path.read_text(encoding="utf-8"))
+        names = shlex.split(ids[1]) if ids else []
+        place = int(index) if index.isdigit() else 0
+        if place < len(names):
+            found[names[place]] = state.lower()
+    return found
+
+
+def _jobs_folder(main: Path) -> Path:
+    """Where the scripts of submitted jobs stay."""
+    return main / layout.CLUSTER / "jobs"
 
 
 def job_script(experiments: list[str], trees: list[str], logs: str, request: JobRequest) -> str:
