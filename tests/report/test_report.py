@@ -200,7 +200,7 @@ def test_a_phone_scrolls_no_page_sideways(browser: Browser) -> None:
     assert "<title>true</title>" in browser.open(html, script, width=500)[0]
 
 
-@pytest.mark.parametrize("count", [1, 200])
+@pytest.mark.parametrize("count", [1, 200, pytest.param(1000, marks=pytest.mark.slow)])
 def test_few_and_many(browser: Browser, count: int) -> None:
     html, drawn = made(made_records.many(count))
     dom, said, asked = browser.open(html)

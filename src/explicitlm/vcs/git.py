@@ -215,8 +215,8 @@ class Git:
     def queued(self) -> list[str]:
         """Names of the experiments in DVC's queue, waiting or running, the one that was put there first first."""
         kept = self._try("log", "--walk-reflogs", "--format=%gs", QUEUE, "--") or ""
-        names = [line.removeprefix("dvc-exp:").split(":", 2)[2:] for line in kept.splitlines()]
-        return [name for found in reversed(names) for name in found if name]
+        names = [line.rpartition(":")[2] for line in kept.splitlines()]  # commit: dvc-exp:COMMIT:BASELINE:NAME
+        return [name for name in reversed(names) if name]
 
     def tag_commit(self, name: str) -> str | None:
         """The commit a tag points to."""
