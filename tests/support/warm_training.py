@@ -45,7 +45,7 @@ def warm_training(folder: Path) -> Iterator[Path]:
         listening.bind(str(address))
         listening.listen()
         words = [sys.executable, __file__, str(listening.fileno())]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "HF_HOME": str(folder)}
         server = subprocess.Popen(words, pass_fds=[listening.fileno()], env=environment)
     try:
         yield commands

@@ -22,6 +22,7 @@ from explicitlm.records import causes, chain, store
 from explicitlm.records.manifest import Manifest, load_sealed
 from explicitlm.records.schema import Record
 from explicitlm.records.verdict import Difference, Grade, Verdict, save_verdict
+from explicitlm.vcs import worktree
 from explicitlm.vcs.cache import folder_hash
 from explicitlm.vcs.pointer import Pointer, parse_pointer
 from explicitlm.vcs.workspace import Workspace
@@ -103,7 +104,8 @@ def _check(workspace: Workspace, record: Record, found: Findings, steps: int | N
 
 def _compare_versions(tree: Workspace, record: Record, found: Findings) -> None:
     sealed = _sealed(tree, record.experiment.id)
-    found.differences += causes.of_code(record, sealed, identity.code_digests(tree))
+    tracked = worktree.Worktree(tree.workdir).tracked()
+    found.differences += causes.of_code(record, sealed, identity.code_digests(tree), tracked)
     found.differences += causes.of_parameters(record, sealed)
     versions = {Path(path).name: pointer.md5 for path, pointer in trees.pointers(tree.workdir).items()}
     found.differences += causes.of_data(record, versions)

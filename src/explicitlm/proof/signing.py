@@ -39,7 +39,8 @@ def sign(workspace: Workspace, experiment: str, key: Path) -> str:
         DataError: its weights or its seal are not here, or its tag is not the record's.
     """
     library = _library()
-    config = _configured(library.signing.Config().use_elliptic_key_signer, "private_key", key, f"sign {experiment}")
+    make = f"openssl ecparam -name prime256v1 -genkey -noout -out key.pem; explicitlm sign {experiment} --key key.pem"
+    config = _configured(library.signing.Config().use_elliptic_key_signer, "private_key", key, make)
     with _together(workspace, experiment) as folder:
         made = folder.with_name("signature")
         config.set_hashing_config(_hashing(library)).sign(folder, made)
@@ -60,7 +61,9 @@ def verify(workspace: Workspace, experiment: str, public_key: Path) -> None:
         raise UsageError(f"{experiment} is not signed: {layout.signature(experiment)} does not exist",
                          f"git pull; or: explicitlm sign {experiment} --key FILE")  # fmt: skip
     use = library.verifying.Config().use_elliptic_key_verifier
-    config = _configured(use, "public_key", public_key, f"verify {experiment}")
+    config = _configured(
+        use, "public_key", public_key, "the signer makes it: openssl ec -in key.pem -pubout -out key.pub"
+    )
     with _together(workspace, experiment) as folder:
         try:
             config.set_hashing_config(_hashing(library)).verify(folder, signature)
@@ -81,22 +84,19 @@ def _hashing(library: ModuleType) -> Any:
     return library.hashing.Config().set_ignored_paths(paths=[], ignore_git_paths=False)
 
 
-def _configured(use: Callable[..., Any], option: str, key: Path, again: str) -> Any:
+def _configured(use: Callable[..., Any], option: str, key: Path, hint: str) -> Any:
     """The library's configuration for a key.
 
     Raises:
         UsageError: the file is no such key.
     """
-    hint = (
-        f"openssl ecparam -name prime256v1 -genkey -noout -out key.pem && openssl ec -in key.pem -pubout -out key.pub; "
-        f"then explicitlm {again} with --key key.pem to sign, --public-key key.pub to verify"
-    )
     try:
         return use(**{option: key})
     except OSError as error:
         raise UsageError(f"the key {key} cannot be read: {error.strerror}", hint) from None
     except Exception:  # of the cryptography below, whose kinds of error are many
-        raise UsageError(f"{key} is no {option.replace('_', ' ')} of an elliptic curve in PEM", hint) from None
+        kind = option.replace("_", " ")
+        raise UsageError(f"{key} is no unencrypted {kind} of an elliptic curve in PEM", hint) from None
 
 
 @contextmanager

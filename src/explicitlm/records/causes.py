@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 from explicitlm.records.manifest import Manifest
@@ -47,11 +47,14 @@ def of_parameters(record: Record, sealed: Manifest) -> Iterator[Difference]:
         yield Difference(cause="parameters", what="command", was=sealed.command, now=record.experiment.command)
 
 
-def of_code(record: Record, sealed: Manifest, files: Mapping[str, str]) -> Iterator[Difference]:
+def of_code(
+    record: Record, sealed: Manifest, files: Mapping[str, str], tracked: Container[str]
+) -> Iterator[Difference]:
     """Code files that are not what was sealed, changed while it ran, or are in no commit.
 
     Args:
         files: sha256 of the code that runs now, by path.
+        tracked: files that the experiment's commit holds.
     """
     for name in sorted(sealed.code.files.keys() | files.keys()):
         was, now = sealed.code.files.get(name), files.get(name)
@@ -62,6 +65,9 @@ def of_code(record: Record, sealed: Manifest, files: Mapping[str, str]) -> Itera
         yield Difference(cause=cause, what=name, was="changed while it ran", now="as it was sealed")
     for name in record.code.untracked:
         yield Difference(cause="code", what=name, was="untracked", now="in no commit")
+    for name in record.findings.undeclared_inputs:
+        if name not in tracked and name not in record.code.untracked:
+            yield Difference(cause="code", what=name, was="read but undeclared", now="in no commit")
 
 
 def of_data(record: Record, now: Mapping[str, str]) -> Iterator[Difference]:

@@ -48,7 +48,11 @@ def environment(config: TrainConfig, world_size: int, device: torch.device) -> d
 
 def _distributions() -> dict[str, str]:
     """Versions of everything installed; a damaged installation has no name and is left out."""
-    return dict(sorted((each.name, each.version) for each in distributions() if each.name))
+    found: dict[str, str] = {}
+    for each in distributions():  # in the order of sys.path: of two versions the first one is imported
+        if each.name:
+            found.setdefault(each.name, each.version)
+    return dict(sorted(found.items()))
 
 
 def _driver() -> str | None:
