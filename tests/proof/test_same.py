@@ -7,7 +7,7 @@ import os
 import sys
 
 import pytest
-from edits import HARMFUL, HARMLESS, PARAMS, STEPS, Edit
+from edits import HARMFUL, HARMLESS, PARAMS, STEPS, Edit, edit
 
 from explicitlm.proof.same import Sameness, same
 from explicitlm.vcs.workspace import Workspace
@@ -38,16 +38,22 @@ def compared(box, warm_commands, monkeypatch):
         return same(Workspace(box.root, box.root), "HEAD", STEPS)
 
     yield compare
-    box.git("checkout", "-q", "--", "src")
+    box.git("checkout", "-q", "--", "src", "params.yaml")
     box.git("clean", "-fdq", "src")
 
 
 @pytest.mark.parametrize("edit", HARMLESS, ids=lambda edit: edit.name)
 def test_a_harmless_edit_is_identical_and_noted(edit: Edit, box, compared) -> None:
     found = compared(edit)
-    assert found.identical and found.comparison.steps == STEPS
+    assert found.identical and found.comparison.steps == STEPS and found.parameters == {}
     noted = json.loads((box.root / found.equivalence).read_text())
     assert noted["lm"] == sorted(found.code) and noted["steps"] == STEPS
+
+
+def test_a_parameter_counts_as_much_as_code(compared) -> None:
+    found = compared(edit("a parameter", "params.yaml", "grad_clip: 0.5", "grad_clip: 0.25"))
+    assert not found.identical and found.parameters == {"grad_clip": (0.5, 0.25)}
+    assert (found.comparison.first_divergent, found.comparison.part) == (1, "optimizer")
 
 
 @pytest.mark.parametrize("edit", HARMFUL, ids=lambda edit: edit.name)

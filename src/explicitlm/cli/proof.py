@@ -142,6 +142,8 @@ def same_command(
 ) -> None:
     """Prove that the working tree trains as REV does, to the bit, by training both for some steps.
 
+    Both train on the current data, each with its own code and params.yaml.
+
     Exit code 0: identical. 1: they part; the first step and the part of the state are told.
 
     Examples:
@@ -160,13 +162,16 @@ def same_command(
         show_json({
             "identical": found.identical, "steps": comparison.steps, "revision": found.revision,
             "first_divergent_step": comparison.first_divergent, "part": comparison.part,
-            "parts": comparison.parts, "lm": list(found.code), "equivalence": found.equivalence,
+            "parts": comparison.parts, "parameters": found.parameters, "lm": list(found.code),
+            "equivalence": found.equivalence,
         })  # fmt: skip
     elif found.identical:
         show(f"identical for {comparison.steps} steps")
         if found.equivalence:
             show(f"noted: {found.equivalence}; next: git add {found.equivalence}")
     else:
+        for name, (there, here) in found.parameters.items():
+            show(f"params.yaml: {name} {there} -> {here}; without: git stash push params.yaml, then the same command")
         show(f"parts at step {comparison.first_divergent}, in {', '.join(comparison.parts)}")
     if not found.identical:
         raise typer.Exit(1)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 from explicitlm.common import layout
 from explicitlm.common.errors import DataError, TrainingError
 from explicitlm.datasets.table import DATASETS
+from explicitlm.lm.observation import OBSERVATION
 from explicitlm.pipeline.command import arguments_of
 from explicitlm.pipeline.params import read_params
 from explicitlm.proof import tree as trees
@@ -24,10 +26,17 @@ NOT_TRAIN = ("data", "description", "against", "expect")  # keys of params.yaml 
 
 @dataclass(frozen=True)
 class Sameness:
-    """revision: the commit compared with. code: hashes of lm/ there and here. equivalence: the file that notes it."""
+    """What came of it.
+
+    Attributes:
+        revision: the commit compared with.
+        parameters: those that params.yaml gives otherwise, as (there, here); they count as much as code.
+        code: hashes of lm/ there and here. equivalence: the file that notes their equality.
+    """
 
     revision: str
     comparison: chain.Comparison
+    parameters: dict[str, tuple[Any, Any]]
     code: tuple[str, str]
     equivalence: str | None
 
@@ -38,7 +47,7 @@ class Sameness:
 
 
 def same(workspace: Workspace, revision: str, steps: int) -> Sameness:
-    """Trains both for `steps` optimizer steps on the current data with the current parameters.
+    """Trains both for `steps` optimizer steps on the current data, each with the parameters of its params.yaml.
 
     Raises:
         UsageError: unknown revision. DataError: the data is not here. TrainingError: one of the trainings failed.
@@ -46,11 +55,13 @@ def same(workspace: Workspace, revision: str, steps: int) -> Sameness:
     commit = workspace.git.resolve(revision)
     if commit is None:
         raise revision_error(layout.TRAINING_SCRIPT, revision, workspace.git)
-    chains, code = [], []
+    read_params(workspace)  # tells a mistake in words
+    chains, code, params = [], [], []
     for name, at in ((revision, commit), ("the working tree", None)):
         logger.info(f"training {name} for {steps} steps")
         with trees.isolated(workspace, "same", at) as tree:
-            words = _words(workspace, tree, steps)
+            params.append(_parameters(tree))
+            words = _words(workspace, params[-1], steps)
             run = trees.train(tree, words, workspace.main / layout.PROOFS / f"same-{'there' if at else 'here'}.log")
             if run.outcome.exit_code:
                 said = next((line for line in reversed(run.outcome.tail) if line.strip()), "it said nothing")
@@ -61,19 +72,23 @@ def same(workspace: Workspace, revision: str, steps: int) -> Sameness:
     noted = None
     if comparison.first_divergent is None and code[0] != code[1]:
         noted = equivalence.note(workspace.main, code[0], code[1], comparison.steps)
-    return Sameness(commit, comparison, (code[0], code[1]), noted)
+    return Sameness(commit, comparison, _otherwise(*params), (code[0], code[1]), noted)
 
 
-def _words(workspace: Workspace, tree: Workspace, steps: int) -> list[str]:
-    """The command: the parameters of the working tree, as far as the tree's code knows them, on its data."""
-    ours = read_params(workspace).train.model_dump()
-    theirs = load_yaml((tree.workdir / layout.PARAMS).read_text(encoding="utf-8"), layout.PARAMS)
-    known = {
-        key: ours.get(key, value)
-        for key, value in theirs.items()
-        if not isinstance(value, dict | list) and key not in NOT_TRAIN
-    }
-    words = arguments_of(known | {"digest_interval": 1})
+def _otherwise(there: dict[str, Any], here: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    keys = sorted((there.keys() | here.keys()) - OBSERVATION)
+    return {key: (there.get(key), here.get(key)) for key in keys if there.get(key) != here.get(key)}
+
+
+def _parameters(tree: Workspace) -> dict[str, Any]:
+    """The hyperparameters of a tree, by whatever names its own code has for them."""
+    content = load_yaml((tree.workdir / layout.PARAMS).read_text(encoding="utf-8"), layout.PARAMS)
+    return {key: value for key, value in content.items() if not isinstance(value, dict | list) and key not in NOT_TRAIN}
+
+
+def _words(workspace: Workspace, params: dict[str, Any], steps: int) -> list[str]:
+    """The command for a tree's parameters on the data of the working tree, with a link of the chain at each step."""
+    words = arguments_of(params | {"digest_interval": 1})
     for dataset in DATASETS:
         path = workspace.workdir / dataset.path
         if path.exists():
