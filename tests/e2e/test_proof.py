@@ -212,17 +212,17 @@ def test_the_night_shift_verifies_three_of_different_age(warm) -> None:
     assert "parts at step 1, in weights" in report.read_text(encoding="utf-8")
 
 
-def test_same_as_a_command(again) -> None:
+def test_same_as_a_command(warm) -> None:
     """Its exit code is for a pull request's checks; what it notes is by the hash that records hold."""
-    path = again.root / "src/explicitlm/lm/training/optimizer.py"
+    path = warm.root / "src/explicitlm/lm/training/optimizer.py"
     text = path.read_text()
     path.write_text(text.replace("parameters =", "trained =").replace("in parameters", "in trained"))
-    again.dvc("pull", "-q", "data/database.dvc", "data/benchmarks.dvc", "data/knowledge_base.dvc")
-    found = json.loads(again.explicitlm("same", "HEAD", "--steps", "2", "--json").stdout)
+    warm.dvc("pull", "-q", "data/database.dvc", "data/benchmarks.dvc", "data/knowledge_base.dvc")
+    found = json.loads(warm.explicitlm("same", "HEAD", "--steps", "2", "--json").stdout)
     assert found["identical"] and found["steps"] == 2 and found["first_divergent_step"] is None
-    noted = json.loads((again.root / found["equivalence"]).read_text())
+    noted = json.loads((warm.root / found["equivalence"]).read_text())
     assert sorted(found["lm"]) == noted["lm"]
-    assert again.record("exp_001")["dependencies"]["src/explicitlm/lm"] in noted["lm"]
+    assert warm.record("exp_001")["dependencies"]["src/explicitlm/lm"] in noted["lm"]
     path.write_text(text.replace("fused=True", "fused=True, eps=1e-7"))
-    done = again.explicitlm("same", "HEAD", "--steps", "2", check=False)
+    done = warm.explicitlm("same", "HEAD", "--steps", "2", check=False)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "parts at step 1, in weights")
