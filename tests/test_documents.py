@@ -13,9 +13,10 @@ BLOCK = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def commands(document: Path) -> list[str]:
-    """The commands of a document's blocks, without their comments and messages."""
+    """The commands of a document's blocks, without their comments, messages and conclusions."""
     lines = "".join(BLOCK.findall(document.read_text(encoding="utf-8"))).splitlines()
-    return [told for line in lines if (told := re.sub(r'(^|\s+)# .*|(?<=-m )"[^"]*"', "", line).rstrip())]
+    worded = [re.sub(r'(-m|conclude \S+) "[^"]*"', r"\1", line) for line in lines]
+    return [told for line in worded if (told := re.sub(r"(^|\s+)# .*", "", line).rstrip())]
 
 
 def test_there_are_documents_in_both_languages() -> None:
