@@ -48,6 +48,24 @@ def test_a_table_of_a_thousand_with_what_is_broken_named(root: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("verb", ["index", "report"])
+def test_what_is_broken_beside_the_records_stops_nothing(tmp_path: Path, verb: str) -> None:
+    made_records.bare_project(tmp_path)
+    made_records.write(tmp_path, *made_records.many(2))
+    for name in ("experiments/verdicts/exp_00001/a.json", "experiments/equivalent/b.json"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("\x1b[31m{")
+    (tmp_path / ".git").mkdir()
+    done = explicitlm(tmp_path, verb)
+    assert done.returncode == 0
+    told = done.stdout + done.stderr
+    if verb == "report":
+        told = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for name in ("verdicts/exp_00001/a.json", "equivalent/b.json"):
+        assert told.count(f"{name} is left out: it ") == 1
+    assert "\x1b" not in told and "exp_00001" in told
+
+
 def test_machines_get_whole_values_and_nothing_else(root: Path) -> None:
     where = ("--where", 'val_loss < 2.3 and status == "finished"')
     found = json.loads(explicitlm(root, "compare", *where, *PEOPLE, "--json").stdout)["experiments"]

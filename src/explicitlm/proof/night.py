@@ -74,8 +74,9 @@ def verify_next(workspace: Workspace, budget: float) -> list[Verdict]:
         verdicts.append(verdict)
         slower = max(1.0, verdict.duration_s / max(_cost(record), 1.0))
     if waiting and not verdicts:
-        raise UsageError(f"the cheapest, {waiting[0].experiment.id}, trained {_cost(waiting[0]):.0f} s: "
-                         f"more than the budget of {budget:.0f} s", "give a larger --budget")  # fmt: skip
+        cost = _cost(waiting[0])
+        raise UsageError(f"the cheapest, {waiting[0].experiment.id}, trained {cost:.0f} s: more than the budget of "
+                         f"{budget:.0f} s", f"explicitlm reproduce --next --budget {2 * cost + 60:.0f}s")  # fmt: skip
     return verdicts
 
 

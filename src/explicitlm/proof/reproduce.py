@@ -176,8 +176,11 @@ def _train(
     logger.info(f"training again; log: {log}")
     run = trees.train(tree, words, log, more, limit_s)
     if run.outcome.overdue:
-        raise OverBudgetError(f"{record.experiment.id} was ended after {limit_s:.0f} s of training, which was the rest "
-                              "of the budget; it is not verified", "give a larger --budget")  # fmt: skip
+        cause = (
+            f"{record.experiment.id} was ended after {limit_s:.0f} s of training, which was the rest of the budget; "
+            "it is not verified"
+        )
+        raise OverBudgetError(cause, f"explicitlm reproduce {record.experiment.id} --retrain")
     if run.outcome.exit_code:
         said = next((line for line in reversed(run.outcome.tail) if line.strip()), "it said nothing")
         raise DataError(f"its training fails here: {said}", f"cat {log}")
