@@ -1,13 +1,16 @@
 """Whether the memory helps: accuracy on facts in the text, only in the bank, and inserted after training.
 
-    python benchmarks/knowledge.py                      # the sample, one seed: about 8 minutes on 2 cores
+    python benchmarks/knowledge.py                      # the sample, two seeds: within 10 minutes on 2 cores
     python benchmarks/knowledge.py --json
-    python benchmarks/knowledge.py --full               # three seeds and what each part is worth
-    python benchmarks/knowledge.py --data FOLDER        # other data: database/, knowledge_base/, benchmarks/
+    python benchmarks/knowledge.py --full --out FILE    # the campaign; goes on with what FILE does not hold yet
+    python benchmarks/knowledge.py --full --out FILE --world FOLDER    # also other data: database/, knowledge_base/,
+                                                                       # benchmarks/
+    python benchmarks/knowledge.py --table --out FILE   # the table of what FILE holds
 
-Every form is trained by 1_pretrain.py with the values of params.yaml; a choice among four objects of the same predicate
-is right by chance in 25 of 100 cases. Dense models see the same text; `dense_rows` also gets the bank's sentences as
-text, half of them with another's object, 1/8 more tokens, as the default form reads aloud.
+Every form is trained by 1_pretrain.py's code with the values of params.yaml, one thread a training; a choice among four
+objects of the same predicate is right by chance in 25 of 100 cases. Dense models see the same text; "dense, rows as
+text" also gets the bank's sentences as text, half of them with another's object, 1/8 more tokens, as the default form
+reads aloud. FILE has one JSON line a training, known by form, world, passes over the text, rows of the bank and seed.
 """
 
 from __future__ import annotations
@@ -18,148 +21,91 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from _worlds import World, make
-from ruamel.yaml import YAML
+from _knowledge_cell import mean, settings
+from _knowledge_parts import FORMS, PARTS
+from _report import origin
 
 from explicitlm.lm.config import TrainConfig
-from explicitlm.lm.data.benchmarks import Item
-from explicitlm.lm.data.knowledge import knowledge_of
 from explicitlm.lm.model import ExplicitLM
-from explicitlm.lm.training import checkpoint
-from explicitlm.lm.training.editing import add_facts
-from explicitlm.lm.training.evaluate import Evaluator, with_object
-from explicitlm.lm.training.group import Group
-from explicitlm.lm.training.run_data import RunData, load_run_data
-from explicitlm.lm.training.run_paths import INPUTS, RunPaths
 
 ROOT = Path(__file__).parents[1]
-CPU = torch.device("cpu")
-FORMS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "dense": {"disable_memory": True},
-    "dense_rows": {"disable_memory": True},
-    "paper": {"router": "paper"},
-}
-PARTS: dict[str, dict[str, Any]] = {  # the default without one of its parts, or with one more
-    "nothing read aloud": {"aloud_share": 0.0},
-    "no contrastive loss": {"router_coef": 0.0},
-    "implicit rows updated": {"use_ema_update": True},
-}
-EDITS = 150
+KEYS = ("form", "world", "passes", "rows", "seed")
+SEEDS = (1, 2, 3)
+ROWS, MANY_ROWS = 4096, 65536
+PASSES = {"sample": (3, 1, 9), "other": (14, 7, 28)}  # over the text; the first is the main amount
+COLUMNS = (
+    "in_text",
+    "in_text greedy",
+    "bank_only",
+    "bank_only greedy",
+    "inserted",
+    "inserted greedy",
+    "in_text hit",
+    "bank_only hit",
+    "inserted hit",
+    "edit where read",
+    "edit all",
+    "other answers changed",
+    "relation_reasoning",
+    "fact_verification",
+)
 
 
-def settings() -> dict[str, Any]:
-    """The hyperparameters of params.yaml."""
-    values = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    return {name: values[name] for name in TrainConfig.model_fields if name in values}
+def campaign(other: Path | None) -> Iterator[dict[str, Any]]:
+    """All trainings of `--full`, the most important first."""
+    worlds = ["sample"] + ([str(other)] if other else [])
+    main = {world: PASSES["sample" if world == "sample" else "other"][0] for world in worlds}
+    for world in worlds:
+        for form in FORMS:
+            yield from (_cell(form, world, main[world], ROWS, seed) for seed in SEEDS)
+    yield from (_cell(form, "sample", main["sample"], ROWS, 1) for form in PARTS)
+    yield _cell("default", "sample", main["sample"], MANY_ROWS, 1)
+    for world in worlds:
+        for passes in PASSES["sample" if world == "sample" else "other"][1:]:
+            yield from (_cell(form, world, passes, ROWS, 1) for form in ("default", "dense"))
+    yield from (_cell(form, "sample", main["sample"], ROWS, seed) for seed in SEEDS[1:] for form in PARTS)
 
 
-def train(world: World, name: str, values: dict[str, Any]) -> float:
-    """Trains one form in a process of its own, one thread; returns its wall-clock seconds."""
-    words = []
-    for key, value in values.items():
-        words += [f"--{key}" if value else f"--no-{key}"] if isinstance(value, bool) else [f"--{key}", str(value)]
-    environment = {
-        **os.environ,
-        "EXPLICITLM_NUM_THREADS": "1",
-        "PYTHONPATH": str(ROOT / "src"),
-        "EXPLICITLM_RUN_DIR": str(world.folder / "runs" / name),
-    }
-    out = ["--out_dir", f"out/{name}", "--metrics_dir", f"metrics/{name}"]
-    start = time.monotonic()
+def _cell(form: str, world: str, passes: int, rows: int, seed: int) -> dict[str, Any]:
+    return dict(zip(KEYS, (form, world, passes, rows, seed), strict=True))
+
+
+def train(cell: dict[str, Any]) -> dict[str, Any]:
+    """Trains and examines one form in a process of its own."""
     done = subprocess.run(
-        [sys.executable, str(ROOT / "1_pretrain.py"), *words, *out],
-        cwd=world.folder,
-        env=environment,
+        [sys.executable, str(ROOT / "benchmarks/_knowledge_cell.py"), json.dumps(cell)],
+        env={**os.environ, "EXPLICITLM_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")},
         capture_output=True,
         text=True,
     )
     if done.returncode:
-        raise SystemExit(f"{name}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return time.monotonic() - start
+        raise SystemExit(f"{cell}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(f"{cell}: {found['cpu_seconds']} CPU seconds", file=sys.stderr, flush=True)
+    return found
 
 
-def examine(world: World, name: str) -> dict[str, float]:
-    """Accuracies of a trained form, after the facts that it never saw were added to its bank."""
-    loaded = checkpoint.load(world.folder / "out" / name)
-    options: dict[str, str | None] = dict.fromkeys(INPUTS)
-    here = Path.cwd()
-    os.chdir(world.folder)
-    try:
-        data = load_run_data(loaded.config, RunPaths.of(options | {"out_dir": "x", "metrics_dir": "x"}, False))
-    finally:
-        os.chdir(here)
-    if loaded.model.bank is not None:
-        length = loaded.config.knowledge_length
-        add_facts(loaded, [f for f in world.groups["inserted"] if len(loaded.tokenizer.encode(f.sentence)) <= length])
-        rows_NL = loaded.model.bank.read(torch.arange(loaded.model.bank.rows)).numpy().astype("uint16")
-        data = replace(data, knowledge=knowledge_of(rows_NL, loaded.facts, loaded.tokenizer))
-    values: dict[str, float] = {}
-    for group, items in world.items.items():
-        right, said, hit = answers(loaded, data, items)
-        values |= {f"{group}": mean(right), f"{group} greedy": mean(said), f"{group} hit": mean(hit)}
-    if loaded.model.router is not None:
-        values |= edits(loaded, data, world.items["in_text"] + world.items["bank_only"])
-    metrics = json.loads((world.folder / "metrics" / name / "metrics.json").read_text())
-    for task in ("relation_reasoning", "fact_verification"):
-        values[task] = metrics.get(f"acc_{task}", float("nan"))
-    return values
+def read(path: Path) -> list[dict[str, Any]]:
+    """The trainings that a file holds."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
-def answers(
-    loaded: checkpoint.Checkpoint, data: RunData, items: list[Item]
-) -> tuple[list[bool], list[float], list[float]]:
-    """Of each item: answered rightly, said in full by greedy decoding, the fact's row read."""
-    evaluator = Evaluator(replace(data, items=items), loaded.config.max_seq_len, Group(), lambda: False)
-    with torch.inference_mode():
-        tasks = evaluator.examine(loaded.model, CPU, evaluator.row_batches)
-    numbers = range(len(items))
-    said, hit = ([float(tasks[n, items[n].answer, column]) for n in numbers] for column in (1, 2))
-    return evaluator.right(tasks, list(numbers)), said, hit
-
-
-def edits(loaded: checkpoint.Checkpoint, data: RunData, items: list[Item]) -> dict[str, float]:
-    """New answers after EDITS rows were rewritten at once, and how many other answers changed by that."""
-    bank, knowledge = loaded.model.bank, data.knowledge
-    assert bank is not None and knowledge is not None
-    chosen, rows, tokens, spans = [], [], [], []
-    for item in items[:: max(1, len(items) // EDITS)][:EDITS]:
-        row = knowledge.row_of[item.uuid or ""]
-        wrong = item.choices[(item.answer + 1) % 4]
-        edit = with_object(
-            bank.read(torch.tensor(row)).tolist(),
-            tuple(knowledge.objects_N2[row].tolist()),
-            loaded.tokenizer.encode(f" {wrong}"),
-            bank.pad_id,
-        )
-        if edit:
-            chosen.append(replace(item, answer=(item.answer + 1) % 4))
-            rows.append(row)
-            tokens.append(edit[0])
-            spans.append(edit[1])
-    others = [item for item in items if knowledge.row_of[item.uuid or ""] not in set(rows)]
-    before = answers(loaded, data, others)[0]
-    with bank.swapped(torch.tensor(rows), torch.tensor(tokens), torch.tensor(spans)):
-        right, _, hit = answers(loaded, data, chosen)
-        after = answers(loaded, data, others)[0]
-    return {
-        "edit where read": mean([r for r, h in zip(right, hit, strict=True) if h]),
-        "edit all": mean(right),
-        "other answers changed": mean([a != b for a, b in zip(before, after, strict=True)]),
-    }
-
-
-def mean(values: list[Any]) -> float:
-    """The mean, or not a number of nothing."""
-    return float(statistics.fmean(values)) if values else float("nan")
+def go_on(path: Path, cells: Iterator[dict[str, Any]]) -> None:
+    """Runs what the file does not hold yet, one after another, and adds each as it ends."""
+    held = {tuple(found[key] for key in KEYS) for found in read(path)}
+    for cell in cells:
+        if tuple(cell.values()) not in held:
+            found = train(cell)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(found) + "\n")
 
 
 def step_ratio(values: dict[str, Any], rounds: int = 9) -> float:
@@ -182,40 +128,17 @@ def step_ratio(values: dict[str, Any], rounds: int = 9) -> float:
     return statistics.median(ratios)
 
 
-def measure(source: Path | None, forms: dict[str, dict[str, Any]], seeds: list[int]) -> dict[str, dict[str, float]]:
-    """Every form's values, means over seeds."""
-    base = {**settings(), "use_swanlab": False}
-    with tempfile.TemporaryDirectory() as folder:
-        worlds = {flag: make(source, Path(folder) / str(flag), flag) for flag in (False, True)}
-        jobs = [(form, seed) for seed in seeds for form in forms]
-
-        def run(job: tuple[str, int]) -> None:
-            form, seed = job
-            seconds = train(worlds[form == "dense_rows"], f"{form}-{seed}", {**base, **forms[form], "seed": seed})
-            print(f"{form}, seed {seed}: {seconds:.0f} s", file=sys.stderr, flush=True)
-
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(run, jobs))
-        found = {form: [examine(worlds[form == "dense_rows"], f"{form}-{seed}") for seed in seeds] for form in forms}
-    return {form: {key: round(mean([v[key] for v in each]), 3) for key in each[0]} for form, each in found.items()}
-
-
-def main() -> None:
-    """Measures and reports."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
-    parser.add_argument("--full", action="store_true", help="three seeds, and the default without each of its parts")
-    parser.add_argument("--seeds", type=int, default=0, help="seeds (default: 1, with --full 3)")
-    parser.add_argument("--data", type=Path, help="folder with database/, knowledge_base/ and benchmarks/")
-    options = parser.parse_args()
-    start = time.monotonic()
-    seeds = list(range(1, 1 + (options.seeds or (3 if options.full else 1))))
-    forms = FORMS | (PARTS if options.full else {})
-    table = measure(options.data, forms, seeds)
-    ours, dense = table["default"], table["dense"]
-    summary = {
+def short(seeds: int) -> dict[str, Any]:
+    """The default beside both dense models on the sample: what is promised of it, means over seeds."""
+    forms = ("default", "dense", "dense, rows as text")
+    cells = [_cell(form, "sample", PASSES["sample"][0], ROWS, seed) for seed in SEEDS[:seeds] for form in forms]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(train, cells))
+    means = {form: _means([each for each in found if each["form"] == form]) for form in forms}
+    ours, dense, rows = (means[form] for form in forms)
+    return {
         "dense_bank_only": dense["bank_only"],
-        "dense_rows_as_text_bank_only": table["dense_rows"]["bank_only"],
+        "dense_rows_as_text_bank_only": rows["bank_only"],
         "memory_bank_only": ours["bank_only"],
         "memory_inserted_after": ours["inserted"],
         "memory_in_text": ours["in_text"],
@@ -224,23 +147,54 @@ def main() -> None:
         "edit_side_effects": ours["other answers changed"],
         "hit_rate": ours["bank_only hit"],
         "step_time_over_paper_form": round(step_ratio(settings()), 3),
+        "seeds": seeds,
     }
-    rows = [{"form": form, **values} for form, values in table.items()]
-    seconds = time.monotonic() - start
-    result = {**summary, "seeds": len(seeds), "data": str(options.data or "sample v2"), "forms": rows}
-    if options.json:
-        print(json.dumps({**result, "seconds": round(seconds)}, indent=2))
-    else:
-        _show(rows, summary)
 
 
-def _show(rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
-    """Tables as Markdown."""
-    columns = list(rows[0])
-    print("| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns))
-    for row in rows:
-        print("| " + " | ".join(str(row.get(column, "-")) for column in columns) + " |")
-    print("\n" + "\n".join(f"- {name}: {value}" for name, value in summary.items()))
+def _means(found: list[dict[str, Any]]) -> dict[str, float]:
+    return {key: round(mean([each[key] for each in found]), 3) for key in COLUMNS if key in found[0]}
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """Means over seeds as Markdown, one line a form, world, amount of text and size of the bank."""
+    cells: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+    for each in found:
+        world = "sample" if each["world"] == "sample" else Path(each["world"]).name
+        cells[world, each["passes"], each["rows"], each["form"]].append(each)
+    heads = ("world", "passes", "N", "form", "n", "steps", *COLUMNS)
+    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    for key, each in cells.items():
+        means = _means(each)
+        shown = [f"{means[name]:.3f}" if means.get(name, -1) >= 0 else "-" for name in COLUMNS]
+        lines.append("| " + " | ".join(map(str, (*key, len(each), each[0]["steps"], *shown))) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measures and reports."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--seeds", type=int, default=2, choices=range(1, 4), help="of the short form")
+    parser.add_argument("--full", action="store_true", help="every form, amount of text and part, into --out")
+    parser.add_argument("--table", action="store_true", help="the table of --out, nothing is trained")
+    parser.add_argument("--out", type=Path, default=Path("knowledge.jsonl"), help="one JSON line a training")
+    parser.add_argument("--world", type=Path, help="also other data: a folder with database/ and the others")
+    parser.add_argument("--forms", nargs="+", choices=[*FORMS, *PARTS], help="only these forms of --full")
+    options = parser.parse_args()
+    if options.full:
+        go_on(
+            options.out, (cell for cell in campaign(options.world) if cell["form"] in (options.forms or cell.values()))
+        )
+    if options.full or options.table:
+        print(table(read(options.out)))
+        return
+    start = time.monotonic()
+    numbers = short(options.seeds) | {"seconds": round(time.monotonic() - start)}
+    print(
+        json.dumps({**origin(), **numbers}, indent=2)
+        if options.json
+        else "\n".join(f"{k}: {v}" for k, v in numbers.items())
+    )
 
 
 if __name__ == "__main__":
