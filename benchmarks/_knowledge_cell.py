@@ -50,12 +50,12 @@ def run(cell: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     Args:
         cell: form, world ("sample" or a path), passes over the text, rows of the bank, seed.
-        folder: an empty one; the working directory meanwhile.
+        folder: a new one; the working directory from then on.
     """
     form = {**FORMS, **PARTS}[cell["form"]]
     source = None if cell["world"] == "sample" else Path(cell["world"])
     world = make(source, folder, form.rows_as_text, cell["rows"] if cell["rows"] > FEW else 0)
-    form.patch()
+    form.apply()
     values = {
         **settings(),
         **form.values,
@@ -69,7 +69,8 @@ def run(cell: dict[str, Any], folder: Path) -> dict[str, Any]:
     words = []
     for key, value in values.items():
         words += [f"--{key}" if value else f"--no-{key}"] if isinstance(value, bool) else [f"--{key}", str(value)]
-    with contextlib.chdir(folder), contextlib.redirect_stdout(sys.stderr):
+    os.chdir(folder)
+    with contextlib.redirect_stdout(sys.stderr):
         if cli.main([*words, "--out_dir", "out", "--metrics_dir", "metrics"]):
             raise SystemExit(f"{cell}: the training failed; its message is above")
         found = examine(world)

@@ -6,112 +6,105 @@ for a comparison is no option of the product.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from explicitlm.lm.data.aloud import Reciter
+from explicitlm.lm.data.batches import Windows
 from explicitlm.lm.memory import index
 from explicitlm.lm.memory.bags import Bags, weighted_sum
 from explicitlm.lm.memory.bank import MemoryBank
 from explicitlm.lm.memory.read import TokenReader
-from explicitlm.lm.memory.rows import Page, Tables, open_rows
+from explicitlm.lm.memory.rows import Page, Swaps, Tables, open_rows
 from explicitlm.lm.memory.unit import unit_rows
 from explicitlm.lm.model import layer, transformer
+from explicitlm.lm.model.attention import RotaryTable
 from explicitlm.lm.model.layer import Found, Memory, MemoryLayer
-from explicitlm.lm.training import loop
+from explicitlm.lm.training import material
 
 
 @dataclass(frozen=True)
 class Form:
-    """values: hyperparameters; rows_as_text: the bank's sentences stand in the text as well; patch: of the process."""
+    """values: hyperparameters; rows_as_text: the bank's sentences stand in the text as well.
+
+    patches: what else takes the place of what, as (owner, name, value).
+    """
 
     values: dict[str, Any] = field(default_factory=dict)
     rows_as_text: bool = False
-    patch: Callable[[], None] = lambda: None
+    patches: tuple[tuple[Any, str, Any], ...] = ()
+
+    def apply(self) -> None:
+        """Patches this process, for good."""
+        for owner, name, value in self.patches:
+            setattr(owner, name, value)
 
 
-def _read_true() -> None:
-    def own(self: Reciter, row: int, _: int) -> tuple[list[int], tuple[int, int]]:
-        a, b = self._objects_N2[row].tolist()
-        return self._tokens(row), (a, b)
-
-    Reciter._swapped = own  # type: ignore[method-assign]
+def true_object(self: Reciter, row: int, _: int) -> tuple[list[int], tuple[int, int]]:
+    """In place of `Reciter._swapped`: the row as it is."""
+    a, b = self._objects_N2[row].tolist()
+    return self._tokens(row), (a, b)
 
 
-def _no_text_labels() -> None:
-    loop.batch_labels = lambda _, windows, ids_B: np.full((len(ids_B), windows.length), -1, dtype=np.int64)  # type: ignore[assignment]
+def no_labels(_: Any, windows: Windows, sequences_B: Any) -> Any:
+    """In place of `batch_labels`."""
+    return np.full((len(sequences_B), windows.length), -1, dtype=np.int64)
 
 
-def _whole_address() -> None:
-    def addresses(key_VK: Tensor, bank: MemoryBank, row_M: Tensor) -> Tensor:
-        token_ML = bank.read(row_M).long()
-        weight_ML = (token_ML != bank.pad_id).to(key_VK.dtype)
-        return unit_rows(weighted_sum(weight_ML, key_VK, Bags.over(token_ML, len(key_VK))))
-
-    transformer.addresses = addresses  # type: ignore[attr-defined]
+def whole_addresses(key_VK: Tensor, bank: MemoryBank, row_M: Tensor) -> Tensor:
+    """In place of `addresses`: the object counts too."""
+    token_ML = bank.read(row_M).long()
+    weight_ML = (token_ML != bank.pad_id).to(key_VK.dtype)
+    return unit_rows(weighted_sum(weight_ML, key_VK, Bags.over(token_ML, len(key_VK))))
 
 
-def _no_copy() -> None:
-    def opened(bank: MemoryBank, row_T: Tensor) -> Page:
-        page = open_rows(bank, row_T)
-        return page._replace(before_TL=torch.full_like(page.before_TL, -1))
-
-    layer.open_rows = opened  # type: ignore[attr-defined]
+def open_without_copying(bank: MemoryBank, row_BS: Tensor, swaps: Swaps | None) -> Page:
+    """In place of `open_rows`: no token stands before another."""
+    page = open_rows(bank, row_BS, swaps)
+    return page._replace(before_TL=torch.full_like(page.before_TL, -1))
 
 
-def _plain_places() -> None:
-    def opened(bank: MemoryBank, row_T: Tensor) -> Page:
-        page = open_rows(bank, row_T)
-        place_L = torch.arange(bank.length, device=row_T.device)
-        return page._replace(place_TL=place_L.expand_as(page.place_TL).contiguous())
-
-    layer.open_rows = opened  # type: ignore[attr-defined]
+def open_from_start(bank: MemoryBank, row_BS: Tensor, swaps: Swaps | None) -> Page:
+    """In place of `open_rows`: places count from the row's start, not from the object's."""
+    page = open_rows(bank, row_BS, swaps)
+    place_L = torch.arange(bank.length, device=row_BS.device)
+    return page._replace(place_TL=place_L.expand_as(page.place_TL).contiguous())
 
 
-def _mean_read() -> None:
-    def mean(
-        self: TokenReader, query_TD: Tensor, ids_T: Tensor, page: Page, tables: Tables, place_PA: Tensor, pad_id: int
-    ) -> tuple[Tensor, Tensor]:
-        del ids_T, place_PA
-        word_TL = (page.token_TL != pad_id).to(query_TD.dtype)
-        weight_TL = word_TL / word_TL.sum(1, keepdim=True).clamp(min=1)
-        gate_T1 = torch.sigmoid(self.query_proj(query_TD).sum(1, keepdim=True) + self.copy_bonus)
-        weight_TL = weight_TL * gate_T1
-        return weighted_sum(weight_TL, tables.value_VD.to(query_TD.dtype), page.bags), weight_TL.detach()
-
-    TokenReader.forward = mean  # type: ignore[method-assign]
+def mean_read(
+    self: TokenReader, query_TD: Tensor, ids_T: Tensor, page: Page, tables: Tables, place_PA: Tensor, pad_id: int
+) -> tuple[Tensor, Tensor]:
+    """In place of `TokenReader.forward`: the mean of the row's tokens, times a gate."""
+    del ids_T, place_PA
+    word_TL = (page.token_TL != pad_id).to(query_TD.dtype)
+    gate_T1 = torch.sigmoid(self.query_proj(query_TD).sum(1, keepdim=True) + self.copy_bonus)
+    weight_TL = gate_T1 * word_TL / word_TL.sum(1, keepdim=True).clamp(min=1)
+    return weighted_sum(weight_TL, tables.value_VD.to(query_TD.dtype), page.bags), weight_TL.detach()
 
 
-def _layer(of_attention: bool, skip: bool) -> Callable[[], None]:
-    """A memory layer whose query is the attention's output alone, or whose read reaches the fusion only."""
+def layer_forward(of_attention: bool, skip: float) -> Any:
+    """In place of `MemoryLayer.forward`: a query of the attention's output alone, or a read for the fusion only."""
 
-    def patch() -> None:
-        def forward(
-            self: MemoryLayer, x_BSD: Tensor, rotary: nn.Module, memory: Memory, found: Found | None
-        ) -> tuple[Tensor, Found, Tensor]:
-            a_BSD = self.attention(self.attention_norm(x_BSD), rotary)
-            h_BSD = x_BSD + a_BSD
-            q_BSD = self.query_norm(a_BSD if of_attention else h_BSD)
-            read_BSD, found, weight_TL = self._read(q_BSD, memory, found)
-            y_BSD = h_BSD + self.fusion(torch.cat([q_BSD, read_BSD.to(q_BSD.dtype)], dim=-1))
-            return y_BSD + (1.0 if skip else 0.0) * self.reader.skip_scale * read_BSD, found, weight_TL
+    def forward(
+        self: MemoryLayer, x_BSD: Tensor, rotary: RotaryTable, memory: Memory, found: Found | None
+    ) -> tuple[Tensor, Found, Tensor]:
+        a_BSD = self.attention(self.attention_norm(x_BSD), rotary)
+        h_BSD = x_BSD + a_BSD
+        q_BSD = self.query_norm(a_BSD if of_attention else h_BSD)
+        read_BSD, found, weight_TL = self._read(q_BSD, memory, found)
+        y_BSD = h_BSD + self.fusion(torch.cat([q_BSD, read_BSD.to(q_BSD.dtype)], dim=-1))
+        return y_BSD + skip * self.reader.skip_scale * read_BSD, found, weight_TL
 
-        MemoryLayer.forward = forward  # type: ignore[method-assign,assignment]
-
-    return patch
+    return forward
 
 
-def _few_rivals() -> None:
-    Reciter.rivals = lambda self, _: self._facts[:0]  # type: ignore[method-assign]
-
-
-def _one_block() -> None:
-    index.BEAM = 1  # type: ignore[misc]
+def no_rivals(self: Reciter, _: int) -> Any:
+    """In place of `Reciter.rivals`: only the sequence's own rows are rivals."""
+    return self._facts[:0]
 
 
 FORMS = {
@@ -122,16 +115,16 @@ FORMS = {
 }
 PARTS = {
     "nothing read aloud": Form({"aloud_share": 0.0}),
-    "read aloud with true objects": Form(patch=_read_true),
-    "no labels in the text": Form(patch=_no_text_labels),
+    "read aloud with true objects": Form(patches=((Reciter, "_swapped", true_object),)),
+    "no labels in the text": Form(patches=((material, "batch_labels", no_labels),)),
     "no contrastive loss": Form({"router_coef": 0.0}),
-    "no random rivals": Form(patch=_few_rivals),
-    "address of the whole row": Form(patch=_whole_address),
-    "query of the attention alone": Form(patch=_layer(of_attention=True, skip=True)),
-    "read as a mean": Form(patch=_mean_read),
-    "no copying on": Form(patch=_no_copy),
-    "places from the row's start": Form(patch=_plain_places),
-    "no way around the fusion": Form(patch=_layer(of_attention=False, skip=False)),
-    "one block searched": Form(patch=_one_block),
+    "no random rivals": Form(patches=((Reciter, "rivals", no_rivals),)),
+    "address of the whole row": Form(patches=((transformer, "addresses", whole_addresses),)),
+    "query of the attention alone": Form(patches=((MemoryLayer, "forward", layer_forward(True, 1.0)),)),
+    "read as a mean": Form(patches=((TokenReader, "forward", mean_read),)),
+    "no copying on": Form(patches=((layer, "open_rows", open_without_copying),)),
+    "places from the row's start": Form(patches=((layer, "open_rows", open_from_start),)),
+    "no way around the fusion": Form(patches=((MemoryLayer, "forward", layer_forward(False, 0.0)),)),
+    "one block searched": Form(patches=((index, "BEAM", 1),)),
     "implicit rows updated": Form({"use_ema_update": True}),
 }

@@ -163,10 +163,10 @@ def table(found: list[dict[str, Any]]) -> str:
         cells[world, each["passes"], each["rows"], each["form"]].append(each)
     heads = ("world", "passes", "N", "form", "n", "steps", *COLUMNS)
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
-    for key, each in cells.items():
-        means = _means(each)
+    for key, group in cells.items():
+        means = _means(group)
         shown = [f"{means[name]:.3f}" if means.get(name, -1) >= 0 else "-" for name in COLUMNS]
-        lines.append("| " + " | ".join(map(str, (*key, len(each), each[0]["steps"], *shown))) + " |")
+        lines.append("| " + " | ".join(map(str, (*key, len(group), group[0]["steps"], *shown))) + " |")
     return "\n".join(lines)
 
 

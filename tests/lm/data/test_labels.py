@@ -79,40 +79,32 @@ def people(tokenizer: TextTokenizer) -> tuple[Reciter, Knowledge]:
     names = [f"Citizen {number}" for number in range(12)]
     facts = [Fact(f"{n} pays {7 * i} coins.", n, n, "pays", f"{7 * i} coins") for i, n in enumerate(names)]
     knowledge = rows_from_facts([*facts, Fact("plain", None)], tokenizer, (16, 12), np.arange(4, 99, dtype="<u2"), 0)
-    return Reciter(knowledge, tokenizer, 2, 32, seed=1), knowledge
+    return Reciter(knowledge, tokenizer, 32, seed=1), knowledge
 
 
-def test_rows_read_aloud_say_another_object_and_the_bank_says_so_too(tokenizer: TextTokenizer) -> None:
+def test_rows_read_aloud_say_another_object_and_so_do_their_rows(tokenizer: TextTokenizer) -> None:
     reciter, knowledge = people(tokenizer)
-    aloud = reciter.read(5)
-    assert aloud is not None and aloud.inputs_ES.shape == aloud.targets_ES.shape == aloud.rows_ES.shape == (2, 32)
+    aloud = reciter.read(10, 3)
+    assert aloud.inputs_ES.shape == aloud.targets_ES.shape == aloud.rows_ES.shape == (3, 32)
     swapped = 0
-    for number, row in enumerate(aloud.row_M):
-        tokens = aloud.token_ML[number][aloud.token_ML[number] != tokenizer.pad_id].tolist()
-        a, b = aloud.object_M2[number]
-        said, true = tokenizer.decode(tokens[a:b]).strip(), knowledge.facts[int(row)].object
-        assert said in {fact.object for fact in knowledge.facts.values()}
-        swapped += said != true
-        assert tokenizer.decode(tokens).startswith(knowledge.facts[int(row)].subject)
-    assert swapped >= len(aloud.row_M) // 2 and len(set(aloud.row_M.tolist())) == len(aloud.row_M)
-    stream = aloud.targets_ES.flatten()
-    for row in set(aloud.rows_ES.flatten().tolist()) - {-1}:
-        number = aloud.row_M.tolist().index(row)
-        a, b = aloud.object_M2[number]
-        labelled = stream[aloud.rows_ES.flatten() == row].tolist()
-        assert labelled == aloud.token_ML[number][a:b].tolist()[: len(labelled)]
+    for (sequence, row), padded in zip(aloud.swap_M2.tolist(), aloud.token_ML, strict=True):
+        said = tokenizer.decode(padded[padded != tokenizer.pad_id].tolist())
+        fact = knowledge.facts[row]
+        assert said in {fact.sentence.replace(fact.object, other.object) for other in knowledge.facts.values()}
+        swapped += said != fact.sentence
+        labelled = aloud.targets_ES[sequence][aloud.rows_ES[sequence] == row].tolist()
+        a = knowledge.objects_N2[row, 0]
+        assert labelled == padded[a : a + len(labelled)].tolist()
+    assert swapped >= len(aloud.swap_M2) // 2 and len({*map(tuple, aloud.swap_M2.tolist())}) == len(aloud.swap_M2)
+    assert set(np.unique(aloud.rows_ES).tolist()) - {-1} <= set(aloud.swap_M2[:, 1].tolist())
 
 
-def test_reading_aloud_follows_from_its_turn_and_takes_all_facts_evenly(tokenizer: TextTokenizer) -> None:
+def test_a_sequence_read_aloud_follows_from_its_number_and_all_facts_come_evenly(tokenizer: TextTokenizer) -> None:
     first, second = people(tokenizer)[0], people(tokenizer)[0]
-    second.read(3)
-    for one, other in zip(first.read(9) or (), second.read(9) or (), strict=True):
+    second.read(3, 1)
+    for one, other in zip(first.read(9, 4).part(1, 3), second.read(10, 2), strict=True):
         assert np.array_equal(one, other)
-    counts = np.zeros(16, dtype=int)
-    for turn in range(40):
-        aloud = first.read(turn)
-        assert aloud is not None
-        counts[aloud.row_M] += 1
+    counts = np.bincount(first.read(0, 80).swap_M2[:, 1], minlength=16)
     assert counts[:12].min() > 0.5 * counts.max() and not counts[12:].any()
     assert np.array_equal(first.rivals(7), second.rivals(7)) and set(first.rivals(7)) <= set(range(13))
 
@@ -120,4 +112,4 @@ def test_reading_aloud_follows_from_its_turn_and_takes_all_facts_evenly(tokenize
 def test_without_objects_nothing_is_read_aloud(tokenizer: TextTokenizer) -> None:
     rows = np.full((4, 8), 5, dtype=np.uint16)
     for facts in ({}, {0: Fact("plain", None)}):
-        assert Reciter(knowledge_of(rows, facts, tokenizer), tokenizer, 2, 16, 0).read(0) is None
+        assert len(Reciter(knowledge_of(rows, facts, tokenizer), tokenizer, 16, 0).read(0, 2).inputs_ES) == 0

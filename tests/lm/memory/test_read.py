@@ -10,7 +10,7 @@ from explicitlm.lm.memory.index import RowIndex
 from explicitlm.lm.memory.paper.product_keys import ProductKeyRouter
 from explicitlm.lm.memory.read import TokenReader
 from explicitlm.lm.memory.router import ContentRouter, Router
-from explicitlm.lm.memory.rows import RowEncoder, addresses, open_rows
+from explicitlm.lm.memory.rows import RowEncoder, Swaps, addresses, open_rows
 
 VOCAB, LENGTH, DIM, PAD = 40, 6, 16, 0
 
@@ -50,7 +50,7 @@ def test_reading_equals_the_plain_form_in_value_and_gradient() -> None:
     row, embedding = torch.tensor([1, 2, 8, 2]), torch.randn(VOCAB, DIM, requires_grad=True)
     query = torch.randn(4, DIM, requires_grad=True)
     ids = bank.read(row)[:, 1].long()  # the token before place 2
-    read, weight = reader(query, ids, open_rows(bank, row), encoder(embedding), encoder.place_embedding, PAD)
+    read, weight = reader(query, ids, open_rows(bank, row.view(2, 2)), encoder(embedding), encoder.place_embedding, PAD)
     value = F.normalize(embedding, dim=-1) * DIM**0.5
     expected = []
     for t in range(4):
@@ -75,14 +75,28 @@ def test_reading_equals_the_plain_form_in_value_and_gradient() -> None:
             torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-4)
 
 
-def test_contrast_finds_the_row_among_the_rivals_and_no_label_is_no_loss() -> None:
+def test_a_row_says_something_else_to_one_sequence_only() -> None:
+    bank, row_BS = make_bank(), torch.tensor([[1, 2], [1, 8]])
+    other_ML = torch.full((2, LENGTH), 7)
+    before, page = (
+        open_rows(bank, row_BS),
+        open_rows(bank, row_BS, Swaps(torch.tensor([9 * 0 + 1, 9 * 1 + 8]), other_ML)),
+    )
+    assert torch.equal(page.token_TL[[0, 3]], other_ML) and torch.equal(page.token_TL[1:3], before.token_TL[1:3])
+    assert torch.equal(page.place_TL, before.place_TL)
+
+
+def test_contrast_finds_the_row_among_its_sequence_s_and_random_ones_and_no_label_is_no_loss() -> None:
     router = ContentRouter(DIM, 8, RowIndex(16, 8), 4)
-    keys, rivals = F.normalize(torch.randn(5, 8), dim=-1).requires_grad_(), torch.tensor([1, 3, 4, 9, 12])
-    address = F.normalize(torch.randn(3, 8), dim=-1).requires_grad_()
-    loss = router.contrast(address, torch.tensor([9, -1, 1]), keys, rivals)
-    logits = 10 * address[[0, 2]] @ keys.T
-    torch.testing.assert_close(loss, F.cross_entropy(logits, torch.tensor([3, 0])))
-    none = router.contrast(address, torch.full((3,), -1), keys, rivals)
+    keys, rows = F.normalize(torch.randn(5, 8), dim=-1).requires_grad_(), torch.tensor([1, 3, 4, 9, 12])
+    random = torch.tensor([False, True, False, False, True])
+    address = F.normalize(torch.randn(6, 8), dim=-1).requires_grad_()
+    loss = router.contrast(address, torch.tensor([[9, -1, 1], [-1, 4, -1]]), keys, rows, random)
+    logits = 10 * address @ keys.T
+    first = F.cross_entropy(logits[[0, 2]][:, [0, 1, 3, 4]], torch.tensor([2, 0]), reduction="sum")
+    second = F.cross_entropy(logits[[4]][:, [1, 2, 4]], torch.tensor([1]))
+    torch.testing.assert_close(loss, (first + second) / 3)
+    none = router.contrast(address, torch.full((2, 3), -1), keys, rows, random)
     none.backward()
     assert none == 0 and router.log_sharpness.grad is not None and not address.grad.any() and not keys.grad.any()
 

@@ -33,7 +33,7 @@ def assert_close_runs(folder: Path, first: str, second: str) -> None:
 def test_accumulation_equals_a_bigger_batch_down_to_the_last_short_window(small: Any) -> None:
     """37 sequences in windows of 8: the last window is short, and the last sequence is partly padding.
 
-    In the paper's form: the default's router is trained against the other rows of its micro-batch.
+    In the paper's form: it reads several rows at once, where the default's one row may be another after rounding.
     """
     for batch_size in (8, 4, 1):
         small.train(
@@ -43,20 +43,27 @@ def test_accumulation_equals_a_bigger_batch_down_to_the_last_short_window(small:
     assert_close_runs(small.folder, "b8", "b1")
 
 
+def test_a_step_that_reads_aloud_has_one_gradient_however_it_is_split(small: Any) -> None:
+    """One step of 37 sequences and 19 read aloud, whose rows say other objects than the bank."""
+    for parts in (1, 3, 8):
+        small.train(f"b{parts}", epochs=1, batch_size=-(-40 // parts), accumulation_steps=parts, aloud_share=0.5)
+    assert_close_runs(small.folder, "b1", "b3")
+    assert_close_runs(small.folder, "b1", "b8")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("router", ["content", "paper"])
 def test_two_processes_repeat_and_their_banks_agree(processes: Any, hashes: Any, router: str) -> None:
     """The digest chain compares the weights and banks of both processes at each of its links, or stops the run."""
     two = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    names = ("one", "two", "again") if router == "paper" else ("two", "again")
-    where = {name: ["--out_dir", f"out/{name}", "--metrics_dir", f"metrics/{name}"] for name in names}
+    where = {n: ["--out_dir", f"out/{n}", "--metrics_dir", f"metrics/{n}"] for n in ("one", "two", "again")}
     common = {"router": router, "epochs": 1, "digest_interval": 1, "use_ema_update": True, "ema_update_freq": 1}
+    size = {"content": 64, "paper": 2}[router]  # the default: one step, after which rounding may choose another row
     for name in ("two", "again"):
-        processes.run(*where[name], launcher=two, batch_size=2, **common)
+        processes.run(*where[name], launcher=two, batch_size=size, **common)
     assert hashes(processes.folder / "out/two") == hashes(processes.folder / "out/again")
-    if router == "paper":  # the default's router is trained against the other rows of its own process
-        processes.run(*where["one"], batch_size=4, **common)
-        assert_close_runs(processes.folder, "one", "two")
+    processes.run(*where["one"], batch_size=2 * size, **common)
+    assert_close_runs(processes.folder, "one", "two")
 
 
 @pytest.mark.slow

@@ -73,21 +73,29 @@ class ContentRouter(nn.Module):
     def forward(self, query_TD: Tensor) -> Candidates:
         return self.search(self.address(query_TD))
 
-    def contrast(self, address_TK: Tensor, row_T: Tensor, rival_MK: Tensor, rival_M: Tensor) -> Tensor:
-        """InfoNCE (arXiv 1807.03748): each labelled position must find its row among those of the whole micro-batch.
+    def contrast(self, address_TK: Tensor, row_BS: Tensor, key_MK: Tensor, row_M: Tensor, rival_M: Tensor) -> Tensor:
+        """InfoNCE (arXiv 1807.03748): each labelled position must find its row among rivals.
+
+        These are the rows labelled in its own sequence and the random ones, the same for all of a step. No position
+        sees another sequence's rows, so a step has one gradient however it is split over micro-batches and processes.
 
         Args:
             address_TK: of all positions.
-            row_T: the row that the position's next token comes from; -1 where none is known.
-            rival_MK: fresh addresses of the labelled rows and of some random ones, with gradient.
-            rival_M: the bank row of each, rising.
+            row_BS: the row that the position's next token comes from; -1 where none is known.
+            key_MK: fresh addresses of the labelled rows and of the random ones, with gradient.
+            row_M: the bank row of each, rising.
+            rival_M: which of them are random ones.
 
         Returns:
             Mean cross entropy over the labelled positions. Where there is none it is 0, with a gradient of zeros: every
             process of a distributed run must take part in every gradient.
         """
-        labelled_P = (row_T >= 0).nonzero().squeeze(1)
-        logits_PM = address_TK[labelled_P].float() @ rival_MK.float().T * self.log_sharpness.exp()
+        labelled_P = (row_BS.flatten() >= 0).nonzero().squeeze(1)
+        logits_PM = address_TK[labelled_P].float() @ key_MK.float().T * self.log_sharpness.exp()
         if len(labelled_P) == 0:
-            return logits_PM.sum() + 0.0 * (address_TK.sum() + rival_MK.sum() + self.log_sharpness)
-        return F.cross_entropy(logits_PM, torch.searchsorted(rival_M, row_T[labelled_P]))
+            return logits_PM.sum() + 0.0 * (address_TK.sum() + key_MK.sum() + self.log_sharpness)
+        sequence_P = labelled_P.div(row_BS.shape[1], rounding_mode="floor")
+        own_P = torch.searchsorted(row_M, row_BS.flatten()[labelled_P])
+        seen_BM = rival_M.repeat(len(row_BS), 1)
+        seen_BM[sequence_P, own_P] = True
+        return F.cross_entropy(logits_PM.masked_fill(~seen_BM[sequence_P], -torch.inf), own_P)

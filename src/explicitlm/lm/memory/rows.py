@@ -48,9 +48,29 @@ class Page(NamedTuple):
     bags: Bags
 
 
-def open_rows(bank: MemoryBank, row_T: Tensor) -> Page:
-    """The pages of some rows."""
+class Swaps(NamedTuple):
+    """Rows that say something else to some sequences of a batch; where their object begins stays.
+
+    key_M: sequence * N + row, rising; token_ML: what the row says there.
+    """
+
+    key_M: Tensor
+    token_ML: Tensor
+
+    def applied(self, token_TL: Tensor, key_T: Tensor) -> Tensor:
+        """The tokens of rows as each position's sequence has them."""
+        slot_T = torch.searchsorted(self.key_M, key_T).clamp(max=len(self.key_M) - 1)
+        same_T1 = (self.key_M[slot_T] == key_T).unsqueeze(1)
+        return torch.where(same_T1, self.token_ML[slot_T], token_TL)
+
+
+def open_rows(bank: MemoryBank, row_BS: Tensor, swaps: Swaps | None = None) -> Page:
+    """The pages of the row that each position of a batch reads."""
+    row_T = row_BS.flatten()
     token_TL = bank.read(row_T).long()
+    if swaps is not None and len(swaps.key_M):
+        sequence_B1 = torch.arange(len(row_BS), device=row_T.device).unsqueeze(1)
+        token_TL = swaps.applied(token_TL, (sequence_B1 * bank.rows + row_BS).flatten())
     before_TL = torch.cat([token_TL.new_full((len(row_T), 1), -1), token_TL[:, :-1]], dim=1)
     place_L = torch.arange(bank.length, device=row_T.device) + bank.length
     place_TL = place_L - bank.object_N2[row_T, :1].long()

@@ -15,7 +15,7 @@ from explicitlm.lm.memory.index import RowIndex
 from explicitlm.lm.memory.paper.read import MemoryRead, MemoryReader
 from explicitlm.lm.memory.read import TokenReader
 from explicitlm.lm.memory.router import Candidates, ContentRouter
-from explicitlm.lm.memory.rows import TOKEN_DIM, Page, Tables, open_rows
+from explicitlm.lm.memory.rows import TOKEN_DIM, Page, Swaps, Tables, open_rows
 from explicitlm.lm.memory.selection import Selection
 from explicitlm.lm.model.attention import Attention, RotaryTable
 from explicitlm.lm.model.norm import RMSNorm
@@ -27,6 +27,7 @@ Choose = Callable[[Candidates], Tensor]  # from T queries' candidates to the row
 class Memory(NamedTuple):
     """What the layers of one forward pass read from, all positions [T] in a row.
 
+    swaps: rows that say something else to some sequences.
     choose: takes the place of the best candidate (evaluation only).
     """
 
@@ -34,6 +35,7 @@ class Memory(NamedTuple):
     tables: Tables
     place_PA: Tensor
     ids_T: Tensor
+    swaps: Swaps | None
     choose: Choose | None
 
 
@@ -98,7 +100,8 @@ class MemoryLayer(nn.Module):
         candidates = router.search(address_TK)
         row_T = candidates.index_TC[:, 0] if memory.choose is None else memory.choose(candidates)
         selection = Selection(candidates.index_TC.unflatten(0, shape_BS), row_T.view(shape_BS), q_BSD.detach())
-        return Found(open_rows(memory.bank, row_T), address_TK, candidates.score_TC[:, 0], selection)
+        page = open_rows(memory.bank, row_T.view(shape_BS), memory.swaps)
+        return Found(page, address_TK, candidates.score_TC[:, 0], selection)
 
 
 class PaperLayer(nn.Module):

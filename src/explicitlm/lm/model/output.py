@@ -14,8 +14,9 @@ class ModelOutput:
     """Losses are 0-dim tensors on the model's device: reading them is the caller's host sync, not ours.
 
     logits_BSV: next-token logits; None when targets were given (the loss needs no [B, S, V] tensor).
-    loss: loss_ce + router_coef * loss_router, in the paper's form loss_ce + similarity_coef * loss_similarity
+    loss_tokens: a mean over positions: loss_ce, in the paper's form loss_ce + similarity_coef * loss_similarity
         + diversity_coef * loss_diversity; terms that a form does not have are 0.
+    loss_routing: router_coef * loss_router, a mean over labelled positions.
     loss_ce: mean cross entropy over the targets that are not padding.
     loss_router: contrastive loss of the router over labelled positions.
     loss_similarity: mean over layers and positions of -(cosine of the query and what it read).
@@ -26,7 +27,8 @@ class ModelOutput:
     """
 
     logits_BSV: Tensor | None
-    loss: Tensor
+    loss_tokens: Tensor
+    loss_routing: Tensor
     loss_ce: Tensor
     loss_router: Tensor
     loss_similarity: Tensor
@@ -34,3 +36,8 @@ class ModelOutput:
     avg_selected_similarity: Tensor
     selections: tuple[Selection, ...]
     weights: tuple[Tensor, ...] = ()
+
+    @property
+    def loss(self) -> Tensor:
+        """What one batch alone is trained with."""
+        return self.loss_tokens + self.loss_routing

@@ -22,7 +22,7 @@ from explicitlm.lm.memory.index import RowIndex
 from explicitlm.lm.memory.paper.noise import layer_keys
 from explicitlm.lm.memory.paper.read import MemoryRead
 from explicitlm.lm.memory.router import ContentRouter
-from explicitlm.lm.memory.rows import RowEncoder, addresses
+from explicitlm.lm.memory.rows import RowEncoder, Swaps, addresses
 from explicitlm.lm.memory.selection import Selection
 from explicitlm.lm.model.attention import RotaryTable
 from explicitlm.lm.model.initialise import initialise
@@ -129,6 +129,7 @@ class ExplicitLM(nn.Module):
         noise_B: Tensor | None = None,
         rows_BS: Tensor | None = None,
         rival_M: Tensor | None = None,
+        swaps: tuple[Tensor, Tensor] | None = None,
         choose: Choose | None = None,
     ) -> ModelOutput:
         """Logits of every next token, or the losses against `targets_BS`.
@@ -140,6 +141,7 @@ class ExplicitLM(nn.Module):
                 without it the keys come from torch's global generator. The paper's form only.
             rows_BS: the bank row that each target is the object of, -1 where none: trains the default form's router.
             rival_M: rows that the router must tell from those of `rows_BS` in any case.
+            swaps: what rows say to some sequences instead of what the bank says (`Swaps`). The default form only.
             choose: takes the place of reading the best candidate (default form, evaluation).
         """
         terms: _Terms
@@ -152,7 +154,7 @@ class ExplicitLM(nn.Module):
         elif self.router is None:
             x_BSD, terms = self._paper(ids_BS, noise_B)
         else:
-            x_BSD, terms = self._content(ids_BS, rows_BS, rival_M, choose)
+            x_BSD, terms = self._content(ids_BS, rows_BS, rival_M, Swaps(*swaps) if swaps else None, choose)
         h_BSD = self.norm(x_BSD)
         if targets_BS is None:
             logits_BSV = F.linear(h_BSD, self.embedding.weight)
@@ -160,12 +162,14 @@ class ExplicitLM(nn.Module):
         else:
             logits_BSV = None
             loss_ce = tied_cross_entropy(h_BSD.flatten(0, 1), self.embedding.weight, targets_BS.flatten(), self.pad_id)
-        loss = loss_ce + self.config.router_coef * terms.router
+        loss_tokens = loss_ce
         if self.config.router == "paper":
-            loss = loss - self.config.similarity_coef * terms.similarity + self.config.diversity_coef * terms.diversity
+            loss_tokens = loss_ce - self.config.similarity_coef * terms.similarity
+            loss_tokens = loss_tokens + self.config.diversity_coef * terms.diversity
         return ModelOutput(
             logits_BSV=logits_BSV,
-            loss=loss,
+            loss_tokens=loss_tokens,
+            loss_routing=self.config.router_coef * terms.router,
             loss_ce=loss_ce,
             loss_router=terms.router,
             loss_similarity=-terms.similarity,
@@ -176,7 +180,12 @@ class ExplicitLM(nn.Module):
         )
 
     def _content(
-        self, ids_BS: Tensor, rows_BS: Tensor | None, rival_M: Tensor | None, choose: Choose | None
+        self,
+        ids_BS: Tensor,
+        rows_BS: Tensor | None,
+        rival_M: Tensor | None,
+        swaps: Swaps | None,
+        choose: Choose | None,
     ) -> tuple[Tensor, _Terms]:
         """The default form: the stream after the last layer, and the router's loss."""
         router, bank = self.router, self.bank
@@ -184,7 +193,7 @@ class ExplicitLM(nn.Module):
         if router.index.refreshes == 0:
             self.refresh_index()
         tables = self.rows(self.embedding.weight)
-        memory = Memory(bank, tables, self.rows.place_embedding, ids_BS.flatten(), choose)
+        memory = Memory(bank, tables, self.rows.place_embedding, ids_BS.flatten(), swaps, choose)
         x_BSD, found, weights = self.embedding(ids_BS), None, []
         for layer in self.layers:
             if isinstance(layer, DenseLayer):
@@ -195,10 +204,10 @@ class ExplicitLM(nn.Module):
         assert found is not None
         loss = x_BSD.new_zeros(())
         if rows_BS is not None:
-            known = rows_BS[rows_BS >= 0]
-            rival_M = torch.unique(known if rival_M is None else torch.cat([known, rival_M]))
-            rival_MK = addresses(tables.key_VK, bank, rival_M)
-            loss = router.contrast(found.address_TK, rows_BS.flatten(), rival_MK, rival_M)
+            random_R = rows_BS.new_empty(0) if rival_M is None else rival_M
+            row_M = torch.unique(torch.cat([rows_BS[rows_BS >= 0], random_R]))
+            key_MK = addresses(tables.key_VK, bank, row_M)
+            loss = router.contrast(found.address_TK, rows_BS, key_MK, row_M, torch.isin(row_M, random_R))
         weight_T = (ids_BS != self.pad_id).flatten().float()
         similarity = (found.similarity_T * weight_T).sum() / weight_T.sum().clamp(min=1)
         return x_BSD, _Terms(loss, similarity, x_BSD.new_zeros(()), (found.selection,), tuple(weights))

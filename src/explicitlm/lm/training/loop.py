@@ -8,21 +8,17 @@ a step; a run that was stopped during one repeats it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import send_to_device
 
 from explicitlm.common.errors import TrainingError
 from explicitlm.lm.config import TrainConfig
-from explicitlm.lm.data.aloud import Reciter
 from explicitlm.lm.data.answers import Answer
 from explicitlm.lm.data.batches import BatchPlan
-from explicitlm.lm.data.labels import batch_labels
 from explicitlm.lm.memory.index import REFRESH_STEPS
 from explicitlm.lm.memory.update import BankUpdater
 from explicitlm.lm.model import ExplicitLM
@@ -30,6 +26,7 @@ from explicitlm.lm.training.determinism import rng_state, set_rng_state
 from explicitlm.lm.training.digest import DigestChain
 from explicitlm.lm.training.evaluate import Evaluator
 from explicitlm.lm.training.group import Group
+from explicitlm.lm.training.material import Material
 from explicitlm.lm.training.meter import Meter
 from explicitlm.lm.training.observers import Observers
 from explicitlm.lm.training.optimizer import build_optimizer, learning_rate
@@ -79,7 +76,7 @@ class Trainer:
         self._wrapped, self._optimizer = accelerator.prepare(model, build_optimizer(model, config))
         self._model: ExplicitLM = accelerator.unwrap_model(self._wrapped)
         self._updater = BankUpdater(config, run_data.tokenizer.unreadable_ids(config.vocab_size))
-        self._reciter = self._make_reciter()
+        self._material = Material(config, run_data, self._plan)
         self._meter = Meter(accelerator.device)
         self._evaluator = Evaluator(run_data, config.max_seq_len, group, lambda: bool(stop.signum))
         self._evaluate_at = self._evaluation_steps()
@@ -87,7 +84,6 @@ class Trainer:
         self._step = self._micro = self._tokens = 0
         self._evaluated = 0  # the step of the last evaluation
         self._train_loss = math.nan
-        self._window_targets = 0
         self._val: dict[str, float] = {}
 
     @property
@@ -131,7 +127,6 @@ class Trainer:
         self._step, self._micro = position["step"], position["micro"]
         self._tokens, self._evaluated = position["tokens"], position["evaluated"]
         self._train_loss = math.nan if position["train_loss"] is None else position["train_loss"]
-        self._window_targets = self._count_targets()
         set_rng_state(state.own["rng"])
 
     def run(self, stop_after: int | None = None) -> dict[str, float | int] | None:
@@ -173,8 +168,9 @@ class Trainer:
         """
         parameters = list(self._model.parameters())
         random, gradients = rng_state(), [parameter.grad for parameter in parameters]
-        with self._micro_batch(0, 0) as inputs:
-            self._accelerator.backward(self._wrapped(*inputs).loss)
+        part = self._material.part(0, 0, self._group.rank)
+        output = self._wrapped(**{name: self._on_device(value) for name, value in part.inputs.items()})
+        self._accelerator.backward(output.loss)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         set_rng_state(random)
@@ -186,60 +182,22 @@ class Trainer:
         return {*chosen, self.steps}
 
     def _train_micro_batch(self) -> None:
-        """Forward and backward; the loss is weighted by this part's share of the whole step's targets.
+        """Forward and backward; the loss is weighted by this part's shares of the whole step's targets and labels.
 
         Distributed backward averages over processes, hence the factor `group.size`: the step's gradient is
         that of the mean over all its targets, however they are split over micro-batches and processes.
         """
-        if self._micro == 0:
-            self._window_targets = self._count_targets()
         if self._micro == 0 and self._step % REFRESH_STEPS == 0:
             self._model.refresh_index()
-        sequences = self._plan.ids(self._step, self._micro, self._group.rank)
-        share = self._run_data.train.targets(sequences) / self._window_targets
         last = self._micro + 1 == self._plan.micro_batches(self._step)
-        alone = nullcontext() if last else self._accelerator.no_sync(self._wrapped)
-        with alone, self._micro_batch(self._step, self._micro) as inputs:
-            output = self._wrapped(*inputs)
-            self._accelerator.backward(output.loss * (share * self._group.size))
+        with nullcontext() if last else self._accelerator.no_sync(self._wrapped):
+            part = self._material.part(self._step, self._micro, self._group.rank)
+            output = self._wrapped(**{name: self._on_device(value) for name, value in part.inputs.items()})
+            loss = output.loss_tokens * part.of_targets + output.loss_routing * part.of_labels
+            self._accelerator.backward(loss * self._group.size)
         self._updater.observe(output)
-        self._meter.add(output, share)
+        self._meter.add(output, part.of_targets, part.of_labels)
         self._micro += 1
-
-    @contextmanager
-    def _micro_batch(self, step: int, micro: int) -> Iterator[tuple[torch.Tensor, ...]]:
-        """The model's inputs for this process. Within the block the bank says what the facts read aloud say."""
-        rank, windows = self._group.rank, self._run_data.train
-        sequences = self._plan.ids(step, micro, rank)
-        inputs_BS, targets_BS = windows.batch(sequences)
-        noise_B = self._plan.noise_keys(step, micro, rank)
-        if self._reciter is None or self._run_data.labels_T is None or self._model.bank is None:
-            yield tuple(self._on_device(part) for part in (inputs_BS, targets_BS, noise_B))
-            return
-        rows_BS = batch_labels(self._run_data.labels_T, windows, sequences)
-        turn = (step * self._config.accumulation_steps + micro) * self._group.size + rank
-        aloud = self._reciter.read(turn)
-        if aloud is not None:
-            inputs_BS = np.concatenate([inputs_BS, aloud.inputs_ES])
-            targets_BS = np.concatenate([targets_BS, aloud.targets_ES])
-            rows_BS = np.concatenate([rows_BS, aloud.rows_ES])
-        rival_M = self._reciter.rivals(int(noise_B[0]))
-        inputs = tuple(self._on_device(part) for part in (inputs_BS, targets_BS, noise_B, rows_BS, rival_M))
-        with self._model.bank.swapped(*map(self._on_device, aloud[3:])) if aloud else nullcontext():
-            yield inputs
-
-    def _make_reciter(self) -> Reciter | None:
-        """What reads facts aloud, in the default form."""
-        if self._run_data.knowledge is None or self._model.router is None:
-            return None
-        sequences = math.ceil(self._config.aloud_share * self._config.batch_size)
-        return Reciter(
-            self._run_data.knowledge,
-            self._run_data.tokenizer,
-            sequences,
-            self._config.max_seq_len,
-            self._config.seed,
-        )
 
     def _train_step(self) -> None:
         """Optimizer step, bank update, and what is due at the boundary after it."""
@@ -251,8 +209,9 @@ class Trainer:
         self._optimizer.zero_grad()
         self._updater.apply(self._model)
         self._meter.end_step(norm, self._group.size)
-        self._digests.saw(self._plan.window_ids(self._step))
-        self._tokens += self._window_targets
+        sequences = self._plan.window_ids(self._step)
+        self._digests.saw(sequences)
+        self._tokens += self._run_data.train.targets(sequences)
         self._step, self._micro = self._step + 1, 0
         done = self._step == self.steps
         if done or self._step % self._config.log_interval == 0:
@@ -331,13 +290,9 @@ class Trainer:
             "val_items": len(self._run_data.items),
         }
 
-    def _count_targets(self) -> int:
-        """Targets of the whole current step; 0 after the last one."""
-        if self._step == self.steps:
-            return 0
-        return self._run_data.train.targets(self._plan.window_ids(self._step))
-
-    def _on_device(self, array: Any) -> torch.Tensor:
+    def _on_device(self, array: Any) -> Any:
+        if isinstance(array, tuple):
+            return tuple(self._on_device(part) for part in array)
         tensor = torch.from_numpy(array)
         if self._accelerator.device.type == "cuda":
             return tensor.pin_memory().to(self._accelerator.device, non_blocking=True)

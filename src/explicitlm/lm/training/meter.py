@@ -17,25 +17,25 @@ NAMES = (
 class Meter:
     """Sums over the optimizer steps since the last reading.
 
-    Each micro-batch counts with its share of its step's targets, so a reading is the mean over tokens that
-    one process with the whole batch would see.
+    Each micro-batch counts with its share of its step's targets, or labels for the router, so a reading is the mean
+    over tokens that one process with the whole batch would see.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._sum_K = torch.zeros(len(NAMES), dtype=torch.float64, device=device)
         self._steps = 0
 
-    def add(self, output: ModelOutput, share: float) -> None:
-        """Adds a micro-batch of this process that holds `share` of the step's targets."""
+    def add(self, output: ModelOutput, of_targets: float, of_labels: float) -> None:
+        """Adds a micro-batch of this process that holds these shares of the step's targets and labels."""
         values = (
-            output.loss,
-            output.loss_ce,
-            output.loss_router,
-            output.loss_similarity,
-            output.loss_diversity,
-            output.avg_selected_similarity,
+            output.loss_tokens * of_targets + output.loss_routing * of_labels,
+            output.loss_ce * of_targets,
+            output.loss_router * of_labels,
+            output.loss_similarity * of_targets,
+            output.loss_diversity * of_targets,
+            output.avg_selected_similarity * of_targets,
         )
-        self._sum_K[:-1] += share * torch.stack([value.detach().double() for value in values])
+        self._sum_K[:-1] += torch.stack([value.detach().double() for value in values])
 
     def end_step(self, grad_norm: Tensor, world_size: int) -> None:
         """Counts a finished optimizer step; the norm is equal on all processes and counts once."""
