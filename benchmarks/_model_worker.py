@@ -21,7 +21,6 @@ from torch import Tensor
 from explicitlm.lm.config import TrainConfig
 from explicitlm.lm.data.aloud import RIVALS
 from explicitlm.lm.memory import BankUpdater
-from explicitlm.lm.memory.index import REFRESH_STEPS
 from explicitlm.lm.model import ExplicitLM, count_parameters
 from explicitlm.lm.training.optimizer import build_optimizer
 
@@ -60,8 +59,7 @@ class Form:
             ids = torch.cat([ids, ids[:extra]])
             rows = torch.where(ids[:, 1:] % 5 == 0, ids[:, 1:] % self.config.knowledge_num, -1)
             labels = {"rows_BS": rows, "rival_M": torch.arange(RIVALS, device=DEVICE)}
-            if self.steps % REFRESH_STEPS == 0:
-                self.model.refresh_index()
+            self.model.keep_index_up()
         with torch.autocast(DEVICE.type, torch.bfloat16, enabled=self.config.mixed_precision == "bf16"):
             if self.reference is None:
                 output = self.model(ids[:, :-1], ids[:, 1:], **labels)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from explicitlm.lm.memory import index
-from explicitlm.lm.memory.index import RowIndex, assign, branching, clusters
+from explicitlm.lm.memory.index import REFRESH_STEPS, RowIndex, assign, branching, clusters
 
 
 def addresses(rows: int, seed: int = 0) -> Tensor:
@@ -20,7 +20,7 @@ def addresses(rows: int, seed: int = 0) -> Tensor:
 
 @pytest.mark.parametrize(
     ("rows", "widths"),
-    [(256, (16, 16)), (4096, (64, 64)), (2**16, (256, 256)), (2**20, (256, 64, 64)), (257**2, (257, 257))],
+    [(256, (16, 16)), (4096, (64, 64)), (2**16, (64, 32, 32)), (2**20, (256, 64, 64)), (257**2, (257, 257))],
 )
 def test_levels_multiply_to_all_rows(rows: int, widths: tuple[int, ...]) -> None:
     assert branching(rows) == widths
@@ -28,10 +28,10 @@ def test_levels_multiply_to_all_rows(rows: int, widths: tuple[int, ...]) -> None
 
 @pytest.mark.parametrize("levels", [2, 3])
 def test_rows_are_found_by_their_own_address(levels: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "_TWO_LEVELS", 1 << 16 if levels == 2 else 100)
+    monkeypatch.setattr(index, "_TWO_LEVELS", 1 << 12 if levels == 2 else 100)
     keys = addresses(4096)
     tree = RowIndex(4096, 16)
-    tree.refresh(lambda row: keys[row])
+    tree.build(lambda row: keys[row])
     assert len(tree.widths) == levels and torch.equal(tree.order_N.sort().values, torch.arange(4096))
     rows, cosine = tree.search(keys, 1)
     assert (rows[:, 0] == torch.arange(4096)).float().mean() > 0.95
@@ -46,10 +46,8 @@ def test_rows_are_found_by_their_own_address(levels: int, monkeypatch: pytest.Mo
 
 def test_clusters_are_of_equal_size_and_prefer_what_is_near() -> None:
     keys = addresses(256)
-    where = assign(keys @ keys[::16].T, 16)
-    assert torch.bincount(where, minlength=16).tolist() == [16] * 16
-    order = clusters(keys, 16, None)
-    inside = keys[order].view(16, 16, -1)
+    assert torch.bincount(assign(keys, keys[::16], 16), minlength=16).tolist() == [16] * 16
+    inside = keys[clusters(keys, 16, 6)].view(16, 16, -1)
     own = (inside @ F.normalize(inside.mean(1), dim=-1).unsqueeze(-1)).mean()
     assert own > (keys @ F.normalize(keys.mean(0), dim=-1)).mean() + 0.2
 
@@ -57,22 +55,38 @@ def test_clusters_are_of_equal_size_and_prefer_what_is_near() -> None:
 def test_a_kept_state_searches_and_goes_on_alike() -> None:
     keys, later = addresses(256), addresses(256, seed=1)
     first, second = RowIndex(256, 16), RowIndex(256, 16)
-    first.refresh(lambda row: keys[row])
+    first.build(lambda row: keys[row])
+    first.keep_up(lambda row: later[row])
     second.load_state({name: value.clone() for name, value in first.state().items()})
     for tree in (first, second):
-        tree.refresh(lambda row: later[row])
-    assert torch.equal(first.order_N, second.order_N) and first.refreshes == second.refreshes == 2
-    assert torch.equal(first.search(keys, 4)[0], second.search(keys, 4)[0])
+        tree.keep_up(lambda row: later[row])
+    assert torch.equal(first.order_N, second.order_N) and first.turns == second.turns == 2
+    assert all(map(torch.equal, first.search(keys, 4), second.search(keys, 4)))
     assert not list(first.state_dict())  # a checkpoint is rebuilt from its rows
 
 
-def test_larger_trees_are_regrouped_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "_TWO_LEVELS", 100)
-    tree = RowIndex(256, 16)
-    orders = []
-    for seed in range(11):
-        keys = addresses(256, seed)
-        tree.refresh(keys.__getitem__)
-        assert torch.equal(tree.keys_NK, keys[tree.order_N])
-        orders.append(tree.order_N.clone())
-    assert all(torch.equal(order, orders[0]) for order in orders[:10]) and not torch.equal(orders[10], orders[0])
+@pytest.mark.parametrize("levels", [2, 3])
+def test_rows_that_move_are_found_again_while_no_step_takes_them_all(
+    levels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "_TWO_LEVELS", 1 << 12 if levels == 2 else 100)
+    keys, later, asked = addresses(1024), addresses(1024, seed=1), []
+    tree = RowIndex(1024, 16)
+    tree.build(keys.__getitem__)
+
+    def present(row: Tensor) -> Tensor:
+        asked.append(len(row))
+        return later[row]
+
+    for _ in range(4 * REFRESH_STEPS):
+        tree.keep_up(present)
+    assert max(asked) <= 1024 // REFRESH_STEPS + 1
+    assert torch.equal(tree.order_N.sort().values, torch.arange(1024))
+    torch.testing.assert_close(tree.keys_NK, later[tree.order_N])
+    for level in range(levels - 1):
+        held = tree.keys_NK.view(len(tree.centres(level)), -1, 16)
+        torch.testing.assert_close(tree.centres(level), F.normalize(held.mean(1), dim=-1))
+    found = (tree.search(later, 1)[0][:, 0] == torch.arange(1024)).float().mean()
+    stale = RowIndex(1024, 16)
+    stale.build(keys.__getitem__)
+    assert found > 0.9 > (stale.search(later, 1)[0][:, 0] == torch.arange(1024)).float().mean()

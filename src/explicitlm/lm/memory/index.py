@@ -1,11 +1,12 @@
 """Where rows are found: a balanced tree over their addresses, searched with a beam.
 
-Up to 65,536 rows the tree is sqrt(N) blocks of exactly sqrt(N) rows; above, blocks of blocks of rows. A search scores
+Up to 4,096 rows the tree is sqrt(N) blocks of exactly sqrt(N) rows; above, blocks of blocks of rows. A search scores
 all nodes of the first level, opens the best `BEAM`, scores what they hold, and so on down to rows: 64 + 4 * 64 products
 for 4,096 rows, 256 + 4 * 64 + 4 * 64 for 1,048,576. Blocks are clusters of equal size (k-means whose clusters take only
 as many as they may), so every level is one dense array and no block is ever long.
 
-The addresses are those of the last refresh: row vectors move slowly, and only the search sees old ones.
+While a model trains, its rows move. Every step takes the present addresses of one row in `REFRESH_STEPS` and exchanges
+rows among a few neighbouring blocks, so that no step waits for the whole tree and only the search sees old addresses.
 """
 
 from __future__ import annotations
@@ -17,22 +18,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from explicitlm.lm.memory.bags import dots
+from explicitlm.lm.memory.bags import dots, stable_order
 from explicitlm.lm.memory.selected import from_first_rank
 
+Addresses = Callable[[Tensor], Tensor]  # unit vectors [M, d_k] for row numbers [M]
+
 BEAM = 4  # nodes that stay open on each level; 8 finds 1 % more rows at twice the time
-REFRESH_STEPS = 20  # optimizer steps between two refreshes of the addresses
-_FIRST_ROUNDS, _ROUNDS = 6, 2  # of k-means: from nothing, and from the clusters of the last refresh
-_TWO_LEVELS = 1 << 16  # rows up to which two levels suffice
-_REGROUP_EVERY = 10  # refreshes between two regroupings of a larger tree: clustering a million rows takes seconds
-_ROWS_AT_ONCE = 1 << 16  # whose scores against a level's nodes are held at a time
+REFRESH_STEPS = 20  # steps in which every row's address is taken once
+_TWO_LEVELS = 1 << 12  # rows up to which two levels suffice
+_POOL = 4  # neighbouring blocks that exchange rows at a time
+_POOLED_ROWS = 1024  # that do so in a step, on average
+_FIRST_ROUNDS, _ROUNDS = 6, 2  # of k-means: from nothing, and of rows that lay together already
+_ROWS_AT_ONCE = 1 << 16  # whose addresses or scores are held at a time
 
 
 class RowIndex(nn.Module):
-    """Addresses of all rows in the order of the tree's leaves.
+    """Addresses of all rows in the order of the tree's leaves, and the centres of its inner nodes.
 
-    Nothing in here is trained or part of a checkpoint: it is made anew from the rows (`refresh`). A resume state holds
-    it (`state`), because a running training searches among addresses of an earlier step.
+    Nothing in here is trained or part of a checkpoint: it is made anew from the rows (`build`). A resume state holds
+    it (`state`), because a running training searches among addresses of earlier steps.
 
     Args:
         rows: N.
@@ -45,73 +49,111 @@ class RowIndex(nn.Module):
     def __init__(self, rows: int, address_dim: int) -> None:
         super().__init__()
         self.widths = branching(rows)
-        self.refreshes = 0
+        self.built = False
+        self.turns = 0
         self.register_buffer("order_N", torch.arange(rows), persistent=False)
         self.register_buffer("keys_NK", torch.zeros(rows, address_dim), persistent=False)
-
-    @torch.no_grad()
-    def refresh(self, addresses: Callable[[Tensor], Tensor]) -> None:
-        """Takes the rows' present addresses, and groups them anew where it is time.
-
-        Args:
-            addresses: gives unit vectors [M, d_k] for row numbers [M].
-        """
-        rows = len(self.order_N)
-        every_N = torch.arange(rows, device=self.order_N.device)
-        keys_NK = torch.cat([addresses(part_M).float() for part_M in every_N.split(_ROWS_AT_ONCE)])
-        if rows <= _TWO_LEVELS or self.refreshes % _REGROUP_EVERY == 0:
-            self.order_N.copy_(from_first_rank(self._grouped(keys_NK)))
-        self.keys_NK.copy_(keys_NK[self.order_N])
-        self.refreshes += 1
+        for level in range(len(self.widths) - 1):
+            nodes = math.prod(self.widths[: level + 1])
+            self.register_buffer(f"centres_{level}", torch.zeros(nodes, address_dim), persistent=False)
 
     def centres(self, level: int) -> Tensor:
         """Unit vectors [nodes, d_k] of an inner level: the mean of what each node holds."""
-        nodes = math.prod(self.widths[: level + 1])
-        return F.normalize(self.keys_NK.view(nodes, -1, self.keys_NK.shape[1]).mean(1), dim=-1)
+        return self.get_buffer(f"centres_{level}")
 
-    def _grouped(self, keys_NK: Tensor) -> Tensor:
-        """The leaves' order [N]: level by level, each group is split into clusters of equal size."""
-        order_GM = torch.arange(len(keys_NK), device=keys_NK.device).unsqueeze(0)
-        for level, width in enumerate(self.widths[:-1]):
-            start_GWK = self.centres(level).view(len(order_GM), width, -1) if self.refreshes else None
-            parts = [
-                members_M[clusters(keys_NK[members_M], width, None if start_GWK is None else start_GWK[group])]
-                for group, members_M in enumerate(order_GM)
-            ]
-            order_GM = torch.stack(parts).view(len(parts) * width, -1)
-        return order_GM.flatten()
+    @torch.no_grad()
+    def build(self, addresses: Addresses) -> None:
+        """Takes all rows' present addresses and groups them from nothing."""
+        every_N = torch.arange(len(self.order_N), device=self.order_N.device)
+        keys_NK = torch.cat([addresses(part_M).float() for part_M in every_N.split(_ROWS_AT_ONCE)])
+        self.order_N.copy_(from_first_rank(grouped(keys_NK, self.widths, _FIRST_ROUNDS)))
+        self.keys_NK.copy_(keys_NK[self.order_N])
+        self._renew(0, len(self.order_N))
+        self.built, self.turns = True, 0
+
+    @torch.no_grad()
+    def keep_up(self, addresses: Addresses) -> None:
+        """One step's share of the upkeep."""
+        rows = len(self.order_N)
+        part = self.turns % REFRESH_STEPS
+        start, stop = rows * part // REFRESH_STEPS, rows * (part + 1) // REFRESH_STEPS
+        for first in range(start, stop, _ROWS_AT_ONCE):
+            last = min(first + _ROWS_AT_ONCE, stop)
+            self.keys_NK[first:last] = addresses(self.order_N[first:last]).float()
+        self._renew(start, stop)
+        pooled = _POOL * (rows // self.widths[0])
+        every, pools = max(1, pooled // _POOLED_ROWS), max(1, _POOLED_ROWS // pooled)
+        if self.turns % every == 0 and self.widths[0] >= _POOL:
+            for number in range(pools):
+                self._exchange((self.turns // every * pools + number) % self.widths[0])
+        self.turns += 1
+
+    def _exchange(self, node: int) -> None:
+        """Groups the rows of a first-level node and its nearest neighbours anew."""
+        size = len(self.order_N) // self.widths[0]
+        near_P = (self.centres(0) @ self.centres(0)[node]).topk(_POOL).indices.sort().values
+        place_M = (near_P.unsqueeze(1) * size + torch.arange(size, device=near_P.device)).flatten()
+        keys_MK = self.keys_NK[place_M]
+        block_M = assign(keys_MK, self.centres(0)[near_P], size)
+        parts = [
+            members_S[grouped(keys_MK[members_S], self.widths[1:], _ROUNDS)]
+            for members_S in block_M.argsort(stable=True).view(_POOL, size)
+        ]
+        order_M = from_first_rank(torch.cat(parts))
+        self.keys_NK[place_M] = keys_MK[order_M]
+        self.order_N[place_M] = self.order_N[place_M[order_M]]
+        for first in (near_P * size).tolist():
+            self._renew(first, first + size)
+
+    def _renew(self, start: int, stop: int) -> None:
+        """The centres of all nodes that hold a leaf from start to stop."""
+        for level in range(len(self.widths) - 1):
+            size = math.prod(self.widths[level + 1 :])
+            first, last = start // size, -(-stop // size)
+            held_MSK = self.keys_NK[first * size : last * size].view(last - first, size, -1)
+            self.centres(level)[first:last] = F.normalize(held_MSK.mean(1), dim=-1)
 
     @torch.no_grad()
     def search(self, query_TK: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """The best `count` rows [T, C] for unit queries, and their cosines, in falling order."""
         query_TK = query_TK.float()
-        score_TM = query_TK @ self.centres(0).T
-        place_TM: Tensor | None = None  # the nodes of the scores; None: all of the first level
-        for level, width in enumerate(self.widths[1:], start=1):
-            open_TP = score_TM.topk(min(BEAM, score_TM.shape[1]), dim=1).indices
-            if place_TM is not None:
-                open_TP = place_TM.gather(1, open_TP)
-            child_W = torch.arange(width, device=open_TP.device)
-            place_TM = (open_TP.unsqueeze(2) * width + child_W).flatten(1)
-            last = level == len(self.widths) - 1
-            score_TM = dots(query_TK, self.keys_NK if last else self.centres(level), place_TM)
-        assert place_TM is not None
+        node_TP = (query_TK @ self.centres(0).T).topk(min(BEAM, self.widths[0]), dim=1).indices
+        for level in range(1, len(self.widths)):
+            width, last = self.widths[level], level == len(self.widths) - 1
+            table = self.keys_NK if last else self.centres(level)
+            child_W = torch.arange(width, device=node_TP.device)
+            place_TM = (node_TP.unsqueeze(2) * width + child_W).flatten(1)
+            score_TM = by_node(query_TK, table, node_TP, width) if level == 1 else dots(query_TK, table, place_TM)
+            if not last:
+                node_TP = place_TM.gather(1, score_TM.topk(min(BEAM, score_TM.shape[1]), dim=1).indices)
         best = score_TM.topk(min(count, score_TM.shape[1]), dim=1)
         return self.order_N[place_TM.gather(1, best.indices)], best.values
 
     def state(self) -> dict[str, Tensor]:
         """What a resumed run searches with."""
-        return {
-            "index.order": self.order_N,
-            "index.keys": self.keys_NK,
-            "index.refreshes": torch.tensor(self.refreshes),
-        }
+        return {"index.order": self.order_N, "index.keys": self.keys_NK, "index.turns": torch.tensor(self.turns)}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Continues with what `state` gave."""
         self.order_N.copy_(state["index.order"])
         self.keys_NK.copy_(state["index.keys"])
-        self.refreshes = int(state["index.refreshes"])
+        self._renew(0, len(self.order_N))
+        self.built, self.turns = True, int(state["index.turns"])
+
+
+def by_node(query_TK: Tensor, table_MK: Tensor, node_TP: Tensor, width: int) -> Tensor:
+    """Each query times the `width` children of each of its nodes: [T, P * width], one product of matrices a node."""
+    pairs_E = stable_order(node_TP.flatten(), len(table_MK) // width)
+    counts = torch.bincount(node_TP.flatten(), minlength=len(table_MK) // width).tolist()
+    query_EK = query_TK[pairs_E.div(node_TP.shape[1], rounding_mode="floor")]
+    score_EW = query_TK.new_empty(len(pairs_E), width)
+    start = 0
+    for node, count in enumerate(counts):
+        if count:
+            part, children_WK = slice(start, start + count), table_MK[node * width : (node + 1) * width]
+            torch.mm(query_EK[part], children_WK.T, out=score_EW[part])
+            start += count
+    return torch.empty_like(score_EW).index_copy_(0, pairs_E, score_EW).view(len(query_TK), -1)
 
 
 def branching(rows: int) -> tuple[int, ...]:
@@ -127,37 +169,45 @@ def branching(rows: int) -> tuple[int, ...]:
     return cheapest if cheapest and cost[cheapest] < best[0] + BEAM * best[1] else best
 
 
-def clusters(x_MK: Tensor, count: int, start_WK: Tensor | None) -> Tensor:
-    """An order [M] of unit vectors in which each run of M / count is a cluster: balanced spherical k-means.
+def grouped(x_MK: Tensor, widths: tuple[int, ...], rounds: int) -> Tensor:
+    """The leaves' order [M] of a tree over unit vectors: level by level, each group is split into equal clusters."""
+    order_GM = torch.arange(len(x_MK), device=x_MK.device).unsqueeze(0)
+    for width in widths[:-1]:
+        parts = [members_M[clusters(x_MK[members_M], width, rounds)] for members_M in order_GM]
+        order_GM = torch.stack(parts).view(len(parts) * width, -1)
+    return order_GM.flatten()
 
-    Args:
-        start_WK: the centres to begin with; None: vectors spread evenly over the rows.
-    """
+
+def clusters(x_MK: Tensor, count: int, rounds: int) -> Tensor:
+    """An order [M] of unit vectors in which each run of M / count is a cluster: balanced spherical k-means."""
     size = len(x_MK) // count
-    centre_WK = x_MK[::size][:count] if start_WK is None else start_WK
-    for _ in range(_FIRST_ROUNDS if start_WK is None else _ROUNDS):
-        order_M = assign(x_MK @ centre_WK.T, size).argsort(stable=True)
+    centre_WK = x_MK[::size][:count]
+    for _ in range(rounds):
+        order_M = assign(x_MK, centre_WK, size).argsort(stable=True)
         centre_WK = F.normalize(x_MK[order_M].view(count, size, -1).sum(1), dim=-1)
     return order_M
 
 
-def assign(score_MW: Tensor, capacity: int) -> Tensor:
+def assign(x_MK: Tensor, centre_WK: Tensor, capacity: int) -> Tensor:
     """A cluster [M] for each row, no cluster above its capacity.
 
     In rounds: each free row asks its best cluster that has room; a cluster keeps the best of those that ask.
     """
-    rows, count = score_MW.shape
-    where_M = score_MW.new_full((rows,), -1, dtype=torch.int64)
-    room_W = torch.full_like(score_MW[0], capacity, dtype=torch.int64)
-    free_F = torch.arange(rows, device=score_MW.device)
-    every_W = torch.arange(count, device=score_MW.device)
+    count = len(centre_WK)
+    where_M = torch.full((len(x_MK),), -1, dtype=torch.int64, device=x_MK.device)
+    room_W = torch.full((count,), capacity, dtype=torch.int64, device=x_MK.device)
+    every_W = torch.arange(count, device=x_MK.device)
+    free_F = torch.arange(len(x_MK), device=x_MK.device)
     while len(free_F):
-        value_F, asked_F = score_MW[free_F].masked_fill(room_W == 0, -9.0).max(1)
+        open_O = (room_W > 0).nonzero().squeeze(1)
+        asked = [(x_MK[part_F] @ centre_WK[open_O].T).max(1) for part_F in free_F.split(_ROWS_AT_ONCE)]
+        value_F = torch.cat([best.values for best in asked])
+        asked_F = open_O[torch.cat([best.indices for best in asked])]
         order_F = (8.0 * asked_F.double() - value_F).argsort(stable=True)  # by cluster, best first
         row_F, asked_F = free_F[order_F], asked_F[order_F]
         rank_F = torch.arange(len(order_F), device=order_F.device) - torch.searchsorted(asked_F, every_W)[asked_F]
         taken_F = rank_F < room_W[asked_F]
         where_M[row_F[taken_F]] = asked_F[taken_F]
-        room_W -= torch.zeros_like(room_W).index_add_(0, asked_F[taken_F], torch.ones_like(asked_F[taken_F]))
+        room_W -= torch.bincount(asked_F[taken_F], minlength=count)
         free_F = row_F[~taken_F].sort().values
     return where_M

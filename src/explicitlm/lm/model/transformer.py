@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from explicitlm.lm.config import TrainConfig
 from explicitlm.lm.memory.bank import MemoryBank
-from explicitlm.lm.memory.index import RowIndex
+from explicitlm.lm.memory.index import Addresses, RowIndex
 from explicitlm.lm.memory.paper.noise import layer_keys
 from explicitlm.lm.memory.paper.read import MemoryRead
 from explicitlm.lm.memory.router import ContentRouter
@@ -100,12 +100,23 @@ class ExplicitLM(nn.Module):
         routers = [layer.router for layer in self.layers if isinstance(layer, MemoryLayer) and layer.router]
         return routers[0] if routers else None
 
+    def build_index(self) -> None:
+        """Gives the router all rows' present addresses. To be called when rows or weights have changed."""
+        if self.router is not None:
+            self.router.index.build(self._addresses())
+
+    def keep_index_up(self) -> None:
+        """One training step's share of what keeps the router's addresses near the present ones."""
+        if self.router is not None:
+            if not self.router.index.built:
+                self.build_index()
+            self.router.index.keep_up(self._addresses())
+
     @torch.no_grad()
-    def refresh_index(self) -> None:
-        """Gives the router the rows' present addresses. To be called when rows or weights have changed."""
-        if self.router is not None and self.rows is not None and self.bank is not None:
-            bank, tables = self.bank, self.rows(self.embedding.weight)
-            self.router.index.refresh(lambda row_M: addresses(tables.key_VK, bank, row_M))
+    def _addresses(self) -> Addresses:
+        assert self.rows is not None and self.bank is not None
+        bank, key_VK = self.bank, self.rows(self.embedding.weight).key_VK
+        return lambda row_M: addresses(key_VK, bank, row_M)
 
     @contextmanager
     def fresh_index(self) -> Iterator[None]:
@@ -115,8 +126,7 @@ class ExplicitLM(nn.Module):
             return
         index = self.router.index
         kept = {name: tensor.clone() for name, tensor in index.state().items()}
-        index.refreshes = 0
-        self.refresh_index()
+        self.build_index()
         try:
             yield
         finally:
@@ -190,8 +200,8 @@ class ExplicitLM(nn.Module):
         """The default form: the stream after the last layer, and the router's loss."""
         router, bank = self.router, self.bank
         assert router is not None and bank is not None and self.rows is not None
-        if router.index.refreshes == 0:
-            self.refresh_index()
+        if not router.index.built:
+            self.build_index()
         tables = self.rows(self.embedding.weight)
         memory = Memory(bank, tables, self.rows.place_embedding, ids_BS.flatten(), swaps, choose)
         x_BSD, found, weights = self.embedding(ids_BS), None, []

@@ -84,7 +84,7 @@ def load(folder: Path | str) -> Checkpoint:
     except Exception as error:  # safetensors and torch raise errors of several kinds
         raise DataError(f"{folder / WEIGHTS} does not fit {CONFIG} ({error})", _brought_again(folder)) from None
     facts = _read_facts(folder / KNOWLEDGE) if model.bank is not None else {}
-    model.eval().refresh_index()
+    model.eval().build_index()
     return Checkpoint(model, tokenizer, config, facts)
 
 

@@ -46,7 +46,7 @@ def add_facts(checkpoint: Checkpoint, facts: Sequence[Fact]) -> list[int]:
     rows = free[: len(facts)]
     for row, fact in zip(rows, facts, strict=True):
         _write(checkpoint, row, fact)
-    checkpoint.model.refresh_index()
+    checkpoint.model.build_index()
     return rows
 
 
@@ -65,7 +65,7 @@ def edit_fact(checkpoint: Checkpoint, row: int, said: str) -> Fact:
     before, _, after = fact.sentence.rpartition(fact.object)
     changed = replace(fact, sentence=f"{before}{said}{after}", object=said, uuid=None)
     _write(checkpoint, row, changed)
-    checkpoint.model.refresh_index()
+    checkpoint.model.build_index()
     return changed
 
 
@@ -75,7 +75,7 @@ def remove_fact(checkpoint: Checkpoint, row: int) -> Fact:
     bank.entries_NL[row] = torch.tensor(bank.pad_id, dtype=torch.int16)
     bank.object_N2[row], bank.fact_N[row] = 0, False
     del checkpoint.facts[row]
-    checkpoint.model.refresh_index()
+    checkpoint.model.build_index()
     return fact
 
 

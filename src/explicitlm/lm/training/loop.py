@@ -19,7 +19,6 @@ from explicitlm.common.errors import TrainingError
 from explicitlm.lm.config import TrainConfig
 from explicitlm.lm.data.answers import Answer
 from explicitlm.lm.data.batches import BatchPlan
-from explicitlm.lm.memory.index import REFRESH_STEPS
 from explicitlm.lm.memory.update import BankUpdater
 from explicitlm.lm.model import ExplicitLM
 from explicitlm.lm.training.determinism import rng_state, set_rng_state
@@ -187,8 +186,8 @@ class Trainer:
         Distributed backward averages over processes, hence the factor `group.size`: the step's gradient is
         that of the mean over all its targets, however they are split over micro-batches and processes.
         """
-        if self._micro == 0 and self._step % REFRESH_STEPS == 0:
-            self._model.refresh_index()
+        if self._micro == 0:
+            self._model.keep_index_up()
         last = self._micro + 1 == self._plan.micro_batches(self._step)
         with nullcontext() if last else self._accelerator.no_sync(self._wrapped):
             part = self._material.part(self._step, self._micro, self._group.rank)
