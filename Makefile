@@ -30,7 +30,7 @@ run: env  ## sample data, one experiment from beginning to end, its record
 	cat experiments/records/$(ID).json
 	# what only the memory bank knows (no training text says where Marin Harenko lives), then one fact rewritten
 	explicitlm knowledge why $(ID) "Marin Harenko lives in"
-	explicitlm knowledge edit $(ID) --row 177 --object Silvhaven --as $(ID)_edited
+	explicitlm knowledge edit $(ID) --find "Marin Harenko lives in" --object Silvhaven --as $(ID)_edited
 	explicitlm generate $(ID)_edited "Marin Harenko lives in"
 
 test: env system-packages  ## lint, then the whole test suite, fast tests first

@@ -33,19 +33,21 @@ def test_rows_are_shown_with_their_source(published: Any) -> None:
 
 def test_an_edit_is_an_experiment_that_can_be_repeated(published: Any) -> None:
     box, row = published, row_of(published, "Ada")
-    words = ["knowledge", "edit", "exp_001", "--row", str(row["row"]), "--object", "Rome", "--as"]
+    words = ["knowledge", "edit", "exp_001", "--find", "ada lives", "--object", "Rome", "--as"]
     before = box.git("rev-parse", "HEAD")
-    for name in ("exp_rome", "exp_again"):
-        box.explicitlm(*words, name)
-    first, again = box.record("exp_rome"), box.record("exp_again")
-    assert first["versions"]["checkpoint_hash"] == again["versions"]["checkpoint_hash"]
+    box.explicitlm(*words, "exp_rome")
+    first = box.record("exp_rome")
+    for option in ((), ("--retrain",)):
+        verdict = json.loads(box.explicitlm("reproduce", "exp_rome", *option, "--json").stdout)
+        assert verdict["verdict"] == "identical" and verdict["how"] == ("retrained" if option else "restored")
+        assert verdict["checkpoint_hash"] == first["versions"]["checkpoint_hash"]
     assert first["versions"]["checkpoint_hash"] != box.record("exp_001")["versions"]["checkpoint_hash"]
     assert first["lineage"]["parent"] == "exp_001" and "Rome" in first["lineage"]["change"]
     assert first["lineage"]["author"] == "Tester <tester@example.org>"
     assert box.git("rev-parse", "exp_rome~1") == before
     assert first["reproduction"]["full_command"].endswith(f"&& explicitlm {' '.join(words)} exp_rome")
     texts = json.loads(box.explicitlm("knowledge", "show", "exp_rome", "-n", "8", "--json").stdout)["rows"]
-    assert texts[row["row"]]["text"] == "Ada lives in Rome."
+    assert texts[row["row"]]["text"] == "Ada lives in Rome." and first["lineage"]["repeat"]["row"] == row["row"]
     clone = box.clone("colleague")
     clone.dvc("pull", "checkpoints/exp_rome.dvc")
     assert "Rome" in clone.explicitlm("knowledge", "show", "exp_rome", "-n", "1").stdout
@@ -84,6 +86,8 @@ def test_it_speaks_greedily_and_by_a_seed(published: Any) -> None:
     ("words", "message"),
     [
         (("edit", "exp_001", "--row", "200", "--object", "x", "--as", "exp_x"), "row 200 holds no fact"),
+        (("edit", "exp_001", "--find", "lives in", "--object", "x", "--as", "exp_x"), "8 facts say 'lives in'"),
+        (("edit", "exp_001", "--object", "x", "--as", "exp_x"), "which fact?"),
         (("edit", "exp_001", "--row", "0", "--object", "y" * 99, "--as", "exp_x"), "a row holds 1 to 16"),
         (("edit", "exp_001", "--row", "0", "--object", "x", "--as", "exp_001"), "exp_001 already"),
         (("show", "exp_404"), "no published experiment exp_404"),

@@ -16,6 +16,7 @@ from explicitlm.common.errors import UsageError
 
 if TYPE_CHECKING:
     from explicitlm.lm.data.knowledge import Fact
+    from explicitlm.lm.training.change import Change
     from explicitlm.lm.training.checkpoint import Checkpoint
     from explicitlm.vcs.workspace import Workspace
 
@@ -24,7 +25,8 @@ speaking = typer.Typer()
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="A published experiment.")]
 Prompt = Annotated[str, typer.Argument(help="The beginning of a text.")]
-RowNumber = Annotated[int, typer.Option("--row", min=0, help="The bank row, as search and show name it.")]
+RowNumber = Annotated[int | None, typer.Option("--row", min=0, help="The bank row, as search and show name it.")]
+Find = Annotated[str, typer.Option("--find", metavar="WORDS", help="Instead of --row: words that only this fact says.")]
 As = Annotated[str, typer.Option("--as", metavar="NEW_ID", help="Id of the new experiment.")]
 
 
@@ -119,22 +121,25 @@ def search_command(
     _print([_line(checkpoint, row) for row in candidates], as_json)
 
 
-def _derived(experiment: str, new: str, change: Callable[[Checkpoint], str], as_json: bool) -> None:
+def _derived(experiment: str, new: str, change: Callable[[Checkpoint], Change], as_json: bool) -> None:
     """Changes a checkpoint and records the result as an experiment of its own."""
     from explicitlm.lm.training import checkpoint as checkpoints
+    from explicitlm.lm.training.change import make
     from explicitlm.records import derive, store
     from explicitlm.vcs.workspace import Workspace
 
     logs.set_up(quiet=as_json)
     derive.check_new(Workspace.find(), new)
     workspace, checkpoint = _open(experiment)
-    said = change(checkpoint)
+    repeat = change(checkpoint)
+    said = make(checkpoint, repeat)
 
     def write(folder: Path) -> None:
         checkpoints.save(folder, checkpoint.model, checkpoint.tokenizer, checkpoint.facts)
 
     parent = store.load(workspace.main, experiment)
-    record = derive.derive(workspace, parent, new, shlex.join(["explicitlm", *sys.argv[1:]]), said, write)
+    command = shlex.join(["explicitlm", *sys.argv[1:]])
+    record = derive.derive(workspace, parent, derive.Change(new, command, said, dict(repeat)), write)
     if as_json:
         show_json(record.model_dump(mode="json"))
     else:
@@ -142,27 +147,31 @@ def _derived(experiment: str, new: str, change: Callable[[Checkpoint], str], as_
         show(f"next: git push origin HEAD {new}")
 
 
+def _row(checkpoint: Checkpoint, row: int | None, words: str) -> int:
+    """The row that was named, or found by words."""
+    from explicitlm.lm.training.change import row_saying
+
+    if (row is None) == (not words):
+        raise UsageError("which fact?", "give --row NUMBER, or --find with words of its sentence")
+    return row_saying(checkpoint, words) if row is None else row
+
+
 @app.command("edit", no_args_is_help=True)
 def edit_command(
     experiment: Id,
-    row: RowNumber,
     said: Annotated[str, typer.Option("--object", help="The new object.")],
     new: As,
+    row: RowNumber = None,
+    words: Find = "",
     as_json: AsJson = False,
 ) -> None:
     """Write another object into a fact; the result is an experiment of its own. Nothing is trained.
 
     Example:
 
-      explicitlm knowledge edit exp_001 --row 17 --object Oslo --as exp_001_oslo
+      explicitlm knowledge edit exp_001 --find "Marin Harenko lives in" --object Oslo --as exp_001_oslo
     """
-    from explicitlm.lm.training.editing import edit_fact, fact_at
-
-    def change(checkpoint: Checkpoint) -> str:
-        before = fact_at(checkpoint, row)
-        return f"row {row}: {before.sentence!r} -> {edit_fact(checkpoint, row, said).sentence!r}"
-
-    _derived(experiment, new, change, as_json)
+    _derived(experiment, new, lambda found: {"verb": "edit", "row": _row(found, row, words), "object": said}, as_json)
 
 
 @app.command("add", no_args_is_help=True)
@@ -181,24 +190,19 @@ def add_command(
 
       explicitlm knowledge add exp_001 "Ada Holm was born in Oslo." --object Oslo --as exp_001_ada
     """
-    from explicitlm.lm.data.knowledge import Fact
-    from explicitlm.lm.training.editing import add_fact
-
-    fact = Fact(sentence, None, subject, predicate, said)
-    _derived(experiment, new, lambda checkpoint: f"row {add_fact(checkpoint, fact)}: + {sentence!r}", as_json)
+    fact = {"sentence": sentence, "subject": subject, "predicate": predicate, "object": said}
+    _derived(experiment, new, lambda _: {"verb": "add", **fact}, as_json)
 
 
 @app.command("remove", no_args_is_help=True)
-def remove_command(experiment: Id, row: RowNumber, new: As, as_json: AsJson = False) -> None:
+def remove_command(experiment: Id, new: As, row: RowNumber = None, words: Find = "", as_json: AsJson = False) -> None:
     """Empty the row of a fact; the result is an experiment of its own. Nothing is trained.
 
     Example:
 
       explicitlm knowledge remove exp_001 --row 17 --as exp_001_less
     """
-    from explicitlm.lm.training.editing import remove_fact
-
-    _derived(experiment, new, lambda checkpoint: f"row {row}: - {remove_fact(checkpoint, row).sentence!r}", as_json)
+    _derived(experiment, new, lambda found: {"verb": "remove", "row": _row(found, row, words)}, as_json)
 
 
 @app.command("trace", no_args_is_help=True)

@@ -17,6 +17,7 @@ from explicitlm.common.clock import now
 from explicitlm.common.environment import NUM_THREADS
 from explicitlm.common.errors import DataError, ExplicitLMError, UsageError
 from explicitlm.pipeline import identity
+from explicitlm.proof import derived
 from explicitlm.proof import tree as trees
 from explicitlm.records import causes, chain, store
 from explicitlm.records.manifest import Manifest, load_sealed
@@ -84,6 +85,9 @@ def _check(workspace: Workspace, record: Record, found: Findings, steps: int | N
     if commit is None:
         _cause(found, "code", f"tag {experiment}", record.versions.experiment_commit, None)
         raise DataError(f"tag {experiment} is not in this clone", "git fetch --tags")
+    if record.lineage is not None:
+        derived.check(workspace, record, record.lineage, commit, found.how)
+        return
     if commit != record.versions.experiment_commit:
         _cause(found, "code", f"tag {experiment}", record.versions.experiment_commit, commit)
     with trees.isolated(workspace, experiment, commit) as tree:
@@ -138,17 +142,10 @@ def _restore(workspace: Workspace, tree: Workspace, record: Record, found: Findi
     with workspace.open_store() as data_store:
         for path, pointer in wanted.items():
             try:
-                data_store.fetch({path: pointer})
-                if data_store.drop_damaged([pointer.md5, *data_store.parts(pointer)]):
-                    data_store.fetch({path: pointer})
+                trees.restore(data_store, tree, path, pointer)
             except ExplicitLMError:
                 _cause(found, "weights" if path == weights else "data", path, pointer.md5[:8], "nowhere")
                 raise
-            entries = data_store.entries(pointer)
-            if entries is None:
-                tree.dvc.checkout(f"{path}.dvc", force=True)
-            else:
-                data_store.link({tree.workdir / path / name: md5 for name, md5 in entries.items()})
 
 
 def _recorded(folder: Path) -> dict[str, str]:

@@ -19,6 +19,7 @@ from explicitlm.common.files import write_text
 from explicitlm.datasets.table import DATASETS
 from explicitlm.pipeline.supervise import Outcome, run_logged
 from explicitlm.vcs import worktree
+from explicitlm.vcs.data_store import DataStore
 from explicitlm.vcs.dvc_config import cache_dir
 from explicitlm.vcs.pointer import Pointer, parse_pointer
 from explicitlm.vcs.workspace import Workspace
@@ -85,6 +86,22 @@ def pointers(tree: Path) -> dict[str, Pointer]:
         for dataset in DATASETS
         if (tree / dataset.pointer).exists()
     }
+
+
+def restore(data_store: DataStore, tree: Workspace, path: str, pointer: Pointer) -> None:
+    """Brings a folder's bytes from cache or remote into a tree; damaged ones are fetched again.
+
+    Raises:
+        ExplicitLMError: they are nowhere.
+    """
+    data_store.fetch({path: pointer})
+    if data_store.drop_damaged([pointer.md5, *data_store.parts(pointer)]):
+        data_store.fetch({path: pointer})
+    entries = data_store.entries(pointer)
+    if entries is None:
+        tree.dvc.checkout(f"{path}.dvc", force=True)
+    else:
+        data_store.link({tree.workdir / path / name: md5 for name, md5 in entries.items()})
 
 
 def train(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from explicitlm.common import clock, layout
@@ -33,22 +34,34 @@ def check_new(workspace: Workspace, experiment: str) -> None:
     git.check_committable()
 
 
-def derive(
-    workspace: Workspace, parent: Record, experiment: str, command: str, change: str, write: Callable[[Path], None]
-) -> Record:
+@dataclass(frozen=True)
+class Change:
+    """What makes an experiment of another one.
+
+    experiment: the new id; see `check_new`.
+    command: what the user typed: typed again it makes the same bytes.
+    words: what is different.
+    repeat: the same as data, for `explicitlm.lm.training.change`.
+    """
+
+    experiment: str
+    command: str
+    words: str
+    repeat: dict[str, str | int]
+
+
+def derive(workspace: Workspace, parent: Record, change: Change, write: Callable[[Path], None]) -> Record:
     """Stores a changed checkpoint, pushes it, and commits and tags its record.
 
     Args:
         parent: the record of the experiment that it was made from.
-        experiment: the new id; see `check_new`.
-        command: what the user typed: typed again it makes the same bytes.
-        change: what is different, in words.
+        change: how.
         write: writes the checkpoint into a folder.
 
     Raises:
         StorageError: the remote cannot take the weights.
     """
-    git, main = workspace.git, workspace.main
+    git, main, experiment = workspace.git, workspace.main, change.experiment
     with workspace.open_store() as data_store:
         folder = data_store.folder / experiment
         write(folder)
@@ -57,29 +70,29 @@ def derive(
         pointer = Pointer(added.md5, added.size, added.nfiles, experiment)
         data_store.push({layout.weights(experiment): pointer})
         logger.info(f"data: remote {data_store.remote.place} holds {layout.weights(experiment)}")
-    record = _record(parent, experiment, command, change, git.author(), pointer)
+    record = _record(parent, change, git.author(), pointer)
     write_text(main / layout.pointer_file(experiment), pointer.text())
     store.save(main, record)
     paths = (layout.pointer_file(experiment), layout.record(experiment))
-    commit = git.commit_only(f"chore: 添加实验记录 {experiment} - {change}", *paths)
+    commit = git.commit_only(f"chore: 添加实验记录 {experiment} - {change.words}", *paths)
     if commit:
-        git.tag(experiment, commit, f"{experiment} - {change}")
+        git.tag(experiment, commit, f"{experiment} - {change.words}")
         logger.info(f"record: {layout.record(experiment)} committed as {commit[:8]}, tag {experiment}")
     workspace.main_dvc.checkout(layout.weights_pointer(experiment))
     return record
 
 
-def _record(parent: Record, experiment: str, command: str, change: str, author: str, pointer: Pointer) -> Record:
+def _record(parent: Record, change: Change, author: str, pointer: Pointer) -> Record:
     """The parent's record with what is new; measured numbers and times are the parent's and are left out."""
-    origin = parent.experiment.id
+    origin, experiment = parent.experiment.id, change.experiment
     checkout, pull = f"git checkout {experiment}", f"dvc pull {layout.weights_pointer(origin)}"
     described = parent.experiment.model_copy(
         update={
             "id": experiment,
-            "description": f"{origin}, {change}",
+            "description": f"{origin}, {change.words}",
             "timestamp": clock.now(),
             "script": "explicitlm knowledge",
-            "command": command,
+            "command": change.command,
         }
     )
     versions = parent.versions.model_copy(
@@ -112,8 +125,8 @@ def _record(parent: Record, experiment: str, command: str, change: str, author: 
                 code_checkout=checkout,
                 data_checkout_steps=[],
                 checkpoint_pull=f"dvc pull {layout.weights_pointer(experiment)}",
-                full_command=f"git checkout {experiment}~1 && {pull} && {command}",
+                full_command=f"git checkout {experiment}~1 && {pull} && {change.command}",
             ),
-            "lineage": Lineage(parent=origin, change=change, author=author),
+            "lineage": Lineage(parent=origin, change=change.words, author=author, repeat=change.repeat),
         }
     )

@@ -157,6 +157,7 @@ class Lineage(Part):
     parent: str
     change: str
     author: str
+    repeat: dict[str, str | int] | None = None
 
 
 class Record(Part):
