@@ -86,7 +86,7 @@ def _check(workspace: Workspace, record: Record, found: Findings, steps: int | N
         _cause(found, "code", f"tag {experiment}", record.versions.experiment_commit, None)
         raise DataError(f"tag {experiment} is not in this clone", "git fetch --tags")
     if record.lineage is not None:
-        derived.check(workspace, record, record.lineage, commit, found.how)
+        derived.check(workspace, record, record.lineage, commit, found)
         return
     if commit != record.versions.experiment_commit:
         _cause(found, "code", f"tag {experiment}", record.versions.experiment_commit, commit)

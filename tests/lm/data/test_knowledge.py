@@ -151,10 +151,16 @@ def test_objects_are_found_in_their_rows_and_told_where_they_are_not(
 
 
 def test_a_cache_of_another_knowledge_base_is_refused(tmp_path: Path, tokenizer: TextTokenizer) -> None:
-    np.save(tmp_path / "bank.npy", np.arange(32, dtype=np.int64).reshape(4, 8))
-    write(tmp_path / "mapping.json", {"a": 0})
     known = Fact("Rome", "a", "x", "y", "Rome", "k.json", 3)
+    rows = rows_from_facts([known], tokenizer, (4, 8), TEXT, 0).rows_NL
+    np.save(tmp_path / "bank.npy", rows)
+    write(tmp_path / "mapping.json", {"a": 0})
     assert read_cache(tmp_path, (4, 8), 320, [known], tokenizer).facts[0].line == 3
+    with pytest.raises(DataError, match=r"another tokenizer or from another knowledge base: .* row 0 says 'Rome'"):
+        read_cache(tmp_path, (4, 8), 320, [Fact("Oslo", "a")], tokenizer)
+    np.save(tmp_path / "bank.npy", np.where(rows < 300, rows + 1, rows))  # ids of another tokenizer
+    with pytest.raises(DataError, match="another tokenizer or from another knowledge base"):
+        read_cache(tmp_path, (4, 8), 320, [known], tokenizer)
     with pytest.raises(DataError, match="maps fact a, which the knowledge base does not hold"):
         read_cache(tmp_path, (4, 8), 320, [Fact("Rome", "b")], tokenizer)
 

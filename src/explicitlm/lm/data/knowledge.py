@@ -260,7 +260,8 @@ def read_cache(
     knowledge base.
 
     Raises:
-        DataError: another N or L, ids outside the vocabulary, or a mapping of another form.
+        DataError: another N or L, ids outside the vocabulary, a mapping of another form, or rows of another tokenizer
+            or knowledge base.
     """
     values = read_array(path, "the knowledge cache")
     if values.shape != shape_NL:
@@ -285,8 +286,24 @@ def read_cache(
             "make the cache again from this knowledge base, or remove it",
         )
     rows_NL = values.astype(np.uint16)
+    _check_words(path, rows_NL, {row: known[uuid] for uuid, row in row_of.items() if uuid in known}, tokenizer)
     held = {row: known.get(uuid, Fact("", uuid)) for uuid, row in row_of.items()}
     return knowledge_of(rows_NL, held, tokenizer)
+
+
+def _check_words(path: Path, rows_NL: NDArray[np.uint16], facts: dict[int, Fact], tokenizer: TextTokenizer) -> None:
+    """Refuses a cache in which a fact's row is not what this tokenizer makes of the knowledge base's sentence."""
+    length = rows_NL.shape[1]
+    for (row, fact), ids in zip(
+        facts.items(), tokenizer.encode_batch([f.sentence for f in facts.values()]), strict=True
+    ):
+        held = [int(token) for token in rows_NL[row] if token != tokenizer.pad_id]
+        if held != ids[:length]:
+            raise DataError(
+                f"the knowledge cache in {path} was made with another tokenizer or from another knowledge base: "
+                f"with this tokenizer row {row} says {tokenizer.decode(held)!r}, fact {fact.uuid} is {fact.sentence!r}",
+                "make the cache again from this knowledge base with this tokenizer, or remove it",
+            )
 
 
 def _read_mapping(file: Path, rows: int) -> dict[str, int]:

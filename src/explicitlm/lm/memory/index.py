@@ -49,13 +49,17 @@ class RowIndex(nn.Module):
     def __init__(self, rows: int, address_dim: int) -> None:
         super().__init__()
         self.widths = branching(rows)
-        self.built = False
-        self.turns = 0
+        self.turns = -1  # of the upkeep; -1: not built yet
         self.register_buffer("order_N", torch.arange(rows), persistent=False)
         self.register_buffer("keys_NK", torch.zeros(rows, address_dim), persistent=False)
         for level in range(len(self.widths) - 1):
             nodes = math.prod(self.widths[: level + 1])
             self.register_buffer(f"centres_{level}", torch.zeros(nodes, address_dim), persistent=False)
+
+    @property
+    def built(self) -> bool:
+        """Whether it holds addresses."""
+        return self.turns >= 0
 
     def centres(self, level: int) -> Tensor:
         """Unit vectors [nodes, d_k] of an inner level: the mean of what each node holds."""
@@ -69,7 +73,7 @@ class RowIndex(nn.Module):
         self.order_N.copy_(from_first_rank(grouped(keys_NK, self.widths, _FIRST_ROUNDS)))
         self.keys_NK.copy_(keys_NK[self.order_N])
         self._renew(0, len(self.order_N))
-        self.built, self.turns = True, 0
+        self.turns = 0
 
     @torch.no_grad()
     def keep_up(self, addresses: Addresses) -> None:
@@ -131,14 +135,15 @@ class RowIndex(nn.Module):
 
     def state(self) -> dict[str, Tensor]:
         """What a resumed run searches with."""
-        return {"index.order": self.order_N, "index.keys": self.keys_NK, "index.turns": torch.tensor(self.turns)}
+        return {f"index.{name}": tensor for name, tensor in self.named_buffers()} | {
+            "index.turns": torch.tensor(self.turns)
+        }
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Continues with what `state` gave."""
-        self.order_N.copy_(state["index.order"])
-        self.keys_NK.copy_(state["index.keys"])
-        self._renew(0, len(self.order_N))
-        self.built, self.turns = True, int(state["index.turns"])
+        for name, tensor in self.named_buffers():
+            tensor.copy_(state[f"index.{name}"])
+        self.turns = int(state["index.turns"])
 
 
 def by_node(query_TK: Tensor, table_MK: Tensor, node_TP: Tensor, width: int) -> Tensor:

@@ -17,6 +17,7 @@ from explicitlm.lm.training.checkpoint import Checkpoint
 from explicitlm.lm.training.editing import add_fact, edit_fact, fact_at, remove_fact
 
 Change = Mapping[str, str | int]
+_ADDED = ("sentence", "subject", "predicate", "object")
 
 
 def make(checkpoint: Checkpoint, change: Change) -> str:
@@ -30,8 +31,9 @@ def make(checkpoint: Checkpoint, change: Change) -> str:
     """
     try:
         if change["verb"] == "add":
-            said = [str(change[key]) for key in ("sentence", "subject", "predicate", "object")]
-            return f"row {add_fact(checkpoint, Fact(said[0], None, *said[1:]))}: + {said[0]!r}"
+            sentence, subject, predicate, said = (str(change[key]) for key in _ADDED)
+            row = add_fact(checkpoint, Fact(sentence, None, subject, predicate, said))
+            return f"row {row}: + {sentence!r}"
         row = int(change["row"])
         if change["verb"] == "edit":
             before = fact_at(checkpoint, row)
