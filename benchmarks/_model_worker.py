@@ -55,7 +55,8 @@ class Form:
         ids = self.batch()
         labels = {}
         if self.model.router is not None:  # with its rows read aloud, a fifth of the targets labelled, fresh addresses
-            extra = math.ceil(self.config.aloud_share * self.config.batch_size)
+            share = self.config.aloud_share * self.config.batch_size  # a window's are split over its micro-batches
+            extra = math.floor((self.steps + 1) * share) - math.floor(self.steps * share)
             ids = torch.cat([ids, ids[:extra]])
             rows = torch.where(ids[:, 1:] % 5 == 0, ids[:, 1:] % self.config.knowledge_num, -1)
             labels = {"rows_BS": rows, "rival_M": torch.arange(RIVALS, device=DEVICE)}
@@ -78,13 +79,14 @@ class Form:
         self.selections = output.selections
 
     def run(self, count: int) -> float:
-        """Seconds that `count` steps take."""
+        """Seconds that `count` steps take: of the CPU, or on a GPU of the clock."""
+        clock = time.perf_counter if DEVICE.type == "cuda" else time.process_time
         synchronize()
-        start = time.perf_counter()
+        start = clock()
         for _ in range(count):
             self.step()
         synchronize()
-        return time.perf_counter() - start
+        return clock() - start
 
     def totals(self) -> dict[str, Any]:
         """Peak memory of the process (on a GPU: of the device), parameters, and how much candidates repeat."""
