@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +38,21 @@ def test_an_edit_is_an_experiment_that_can_be_repeated(published: Any) -> None:
     before = box.git("rev-parse", "HEAD")
     box.explicitlm(*words, "exp_rome")
     first = box.record("exp_rome")
-    for option in ((), ("--retrain",)):
-        verdict = json.loads(box.explicitlm("reproduce", "exp_rome", *option, "--json").stdout)
-        assert verdict["verdict"] == "identical" and verdict["how"] == ("retrained" if option else "restored")
-        assert verdict["checkpoint_hash"] == first["versions"]["checkpoint_hash"]
     assert first["versions"]["checkpoint_hash"] != box.record("exp_001")["versions"]["checkpoint_hash"]
     assert first["lineage"]["parent"] == "exp_001" and "Rome" in first["lineage"]["change"]
     assert first["lineage"]["author"] == "Tester <tester@example.org>"
     assert box.git("rev-parse", "exp_rome~1") == before
-    assert first["reproduction"]["full_command"].endswith(f"&& explicitlm {' '.join(words)} exp_rome")
+    assert first["reproduction"]["full_command"].endswith(f"&& explicitlm {shlex.join(words)} exp_rome")
     texts = json.loads(box.explicitlm("knowledge", "show", "exp_rome", "-n", "8", "--json").stdout)["rows"]
     assert texts[row["row"]]["text"] == "Ada lives in Rome." and first["lineage"]["repeat"]["row"] == row["row"]
     clone = box.clone("colleague")
     clone.dvc("pull", "checkpoints/exp_rome.dvc")
     assert "Rome" in clone.explicitlm("knowledge", "show", "exp_rome", "-n", "1").stdout
     assert box.git("status", "--porcelain") == ""
+    for option in ((), ("--retrain",)):
+        verdict = json.loads(box.explicitlm("reproduce", "exp_rome", *option, "--json").stdout)
+        assert verdict["verdict"] == "identical" and verdict["how"] == ("retrained" if option else "restored")
+        assert verdict["checkpoint_hash"] == first["versions"]["checkpoint_hash"]
 
 
 def test_facts_are_added_and_removed(published: Any) -> None:
