@@ -100,6 +100,21 @@ def test_mistakes(root: Path, words: tuple[str, ...], cause: str) -> None:
     assert not (root / "owned").exists()
 
 
+def test_index_and_report_name_what_is_broken_and_show_the_rest(root: Path, tmp_path: Path) -> None:
+    done = explicitlm(root, "index")
+    assert done.returncode == 0 and "[exp_00999](exp_00999.json)" in done.stdout
+    assert sum(line.startswith("warning: experiments/records/") for line in done.stderr.splitlines()) == 2
+    assert explicitlm(root, "report", "-o", str(tmp_path / "report.html")).returncode == 0
+    page = (tmp_path / "report.html").read_text()
+    for words in (
+        "experiments/records/broken.json",
+        "experiments/records/later.json",
+        "1001 experiments",
+        "x-no_metrics",
+    ):
+        assert words in page, words
+
+
 def test_an_experiment_without_metrics_is_compared_all_the_same(root: Path) -> None:
     done = explicitlm(root, "compare", "exp_00000", "no_metrics")
     assert done.returncode == 0

@@ -36,7 +36,7 @@ def test_items_are_paired_by_text_wherever_they_stand() -> None:
     assert [change.prompt for change in found.learnt] == ["第1人 lives in"]
     assert [change.prompt for change in found.lost] == ["第2人 lives in"]
     assert (found.learnt[0].right, found.learnt[0].wrong) == ("Oslo", "Rome")
-    assert found.alone == (0, 1)
+    assert found.unpaired == (0, 1)
     task = found.tasks["object_prediction"]
     assert (task.items, task.right_before, task.right_after, task.learnt, task.lost) == (4, 2, 2, 1, 1)
     assert task.verdict == "too_few" and task.p == 1.0

@@ -83,7 +83,7 @@ def test_many_metrics_are_counted() -> None:
     assert judged({"x": values})["x"].verdict == "real"
     noise = {str(number): [1.0, -1.0, 1.0 + number, -1.0 - number] for number in range(19)}
     found = judged({"x": values, **noise})["x"]
-    assert (found.verdict, found.alone) == ("within_noise", True)
+    assert (found.verdict, found.uncorrected) == ("within_noise", True)
 
 
 def test_accuracies_of_few_items_that_differ_alike_by_chance() -> None:

@@ -55,14 +55,14 @@ class TaskChange:
 
 @dataclass(frozen=True)
 class FactComparison:
-    """Two models side by side. alone: items that only the first and that only the second was asked."""
+    """Two models side by side. unpaired: items that only the first and that only the second was asked."""
 
     first: str
     second: str
     tasks: dict[str, TaskChange]
     learnt: list[Change]
     lost: list[Change]
-    alone: tuple[int, int]
+    unpaired: tuple[int, int]
 
     def as_dict(self) -> dict[str, Any]:
         """For --json."""
@@ -82,9 +82,9 @@ class FactComparison:
         """A line a task."""
         lines = [f"{self.second} against {self.first}, item by item"]
         lines += [f"  {name}: {_task_words(task)}" for name, task in self.tasks.items()]
-        if any(self.alone):
-            lines.append(f"note: {self.alone[0]} items were asked of {self.first} only, "
-                         f"{self.alone[1]} of {self.second} only")  # fmt: skip
+        if any(self.unpaired):
+            lines.append(f"note: {self.unpaired[0]} items were asked of {self.first} only, "
+                         f"{self.unpaired[1]} of {self.second} only")  # fmt: skip
         return lines
 
 

@@ -195,8 +195,8 @@ def verdict_words(item: Difference) -> str:
         return "no pair"
     interval = "" if item.low is None or item.high is None else f"  [{number(item.low)}, {number(item.high)}]"
     said = {"real": "real", "too_few": "too few to say", "within_noise": "within noise"}[item.verdict]
-    if item.verdict == "within_noise" and item.alone:
-        said += ": as large as this, one of so many metrics is by luck"
+    if item.verdict == "within_noise" and item.uncorrected:
+        said += " once the number of metrics tested is counted"
     if item.needed:
         said += f", about {item.needed} pairs needed"
     return f"{item.mean:+.5g}{interval}  n={item.pairs}  {said}"

@@ -28,7 +28,7 @@ class Difference:
         low, high: its 95 % interval by Student's t; None below two pairs.
         pairs: how many. verdict: what may be said.
         needed: about how many pairs would show a difference as large as this one; None where that says nothing.
-        alone: the interval leaves 0 out, yet so many metrics were looked at that one of them would do so by luck.
+        uncorrected: the interval leaves 0 out, yet after counting how many metrics were tested that is no evidence.
     """
 
     mean: float | None
@@ -37,7 +37,7 @@ class Difference:
     pairs: int
     verdict: Verdict
     needed: int | None = None
-    alone: bool = False
+    uncorrected: bool = False
 
 
 Pairs = Sequence[tuple[float, float]]  # (first, second), one a seed
@@ -87,8 +87,8 @@ def _judged(pairs: Pairs, real: bool) -> Difference:
         return Difference(mean, low, high, len(values), "real" if mean else "within_noise")
     if real:
         return Difference(mean, low, high, len(values), "real")
-    alone = low < high and (low > 0 or high < 0)
-    return Difference(mean, low, high, len(values), "within_noise", pairs_needed(values), alone)
+    uncorrected = low < high and (low > 0 or high < 0)
+    return Difference(mean, low, high, len(values), "within_noise", pairs_needed(values), uncorrected)
 
 
 def holm(p_values: Mapping[str, float]) -> set[str]:
