@@ -112,8 +112,10 @@ class Content:
         return [name for name in LEADING if name in found] or sorted(found)[:1]
 
     def _name(self, group: Group) -> str:
-        row = next(iter(group.by_seed.values()))
-        told = [f"{name}={row.params.get(name)}" for name in self.parameters if name != "seed"]
+        """Its first experiment, and the parameters that are not as in the first group."""
+        first, row = (next(iter(each.by_seed.values())) for each in (self.groups[0], group))
+        told = [f"{name}={row.params.get(name)}" for name in self.parameters
+                if name != "seed" and row.params.get(name) != first.params.get(name)]  # fmt: skip
         return f"{group.name}: {', '.join(told)}" if told else group.name
 
     def pictures(self) -> dict[str, str]:

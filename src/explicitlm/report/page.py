@@ -87,6 +87,7 @@ def render(content: Content, drawn: dict[str, str], problems: Sequence[Problem])
         made=now(),
         style=style,
         script=script,
+        counted=lambda count, noun: f"{count} {noun}{'' if count == 1 else 's'}",
         is_number=lambda value: isinstance(value, int | float) and not isinstance(value, bool),
     )
 

@@ -63,10 +63,19 @@ def curves(title: str, y_label: str, series: Mapping[str, Sequence[tuple[float, 
         strokes = 'stroke-opacity="0.3"' if many else f'stroke-dasharray="{dash(place)}"'
         look = f'stroke="{colour(place)}" {strokes} data-id="{escape(key, quote=True)}"'
         if len(points) == 1:
-            path = f"{path} {x.place(points[0][0]) + 5:.1f},{y.place(points[0][1]):.1f}"
+            parts.append(_dot(key, (x.place(points[0][0]), y.place(points[0][1])), colour(place), key))
+            continue
         parts.append(f'<polyline class="mark" fill="none" stroke-width="1.6" {look} points="{path}">'
                      f"<title>{escape(key)}</title></polyline>")  # fmt: skip
     return picture(title, WIDTH, HEIGHT + used + 4, [*parts, *marks])
+
+
+def _dot(experiment: str, place: tuple[float, float], fill: str, words: str) -> str:
+    """A point of an experiment. words: told when it is pointed at."""
+    return (
+        f'<circle class="mark" data-id="{escape(experiment, quote=True)}" cx="{place[0]:.1f}" cy="{place[1]:.1f}" '
+        f'r="4" fill="{fill}" fill-opacity="0.75"><title>{escape(words)}</title></circle>'
+    )
 
 
 def bars(title: str, label: str, values: Sequence[tuple[str, float]]) -> str:
@@ -104,9 +113,8 @@ def scatter(title: str, labels: tuple[str, str], marks: Sequence[Mark], names: S
     kinds = list(dict.fromkeys(mark.kind for mark in marks))
     for mark in marks:
         across = x.place(mark.x if numeric else float(texts.index(str(mark.x))))
-        parts.append(f'<circle class="mark" data-id="{escape(mark.id, quote=True)}" cx="{across:.1f}" '
-                     f'cy="{y.place(mark.y):.1f}" r="4" fill="{colour(kinds.index(mark.kind))}" fill-opacity="0.75">'
-                     f"<title>{escape(mark.id)}: {escape(str(mark.x))}, {mark.y:.5g}</title></circle>")  # fmt: skip
+        words = f"{mark.id}: {mark.x}, {mark.y:.5g}"
+        parts.append(_dot(mark.id, (across, y.place(mark.y)), colour(kinds.index(mark.kind)), words))
     beside, used = legend([names[kind] for kind in kinds], WIDTH, HEIGHT + 12) if len(kinds) <= 8 else ([], 0)
     return picture(title, WIDTH, HEIGHT + used + 4, [*parts, *beside])
 
@@ -117,7 +125,7 @@ def spreads(title: str, label: str, groups: Sequence[tuple[str, Sequence[float],
     Args:
         groups: name, values, interval (None for one value alone).
     """
-    left, row = 230, 26
+    left, row = 262, 26
     height = TOP + row * len(groups) + BOTTOM
     everything = [value for _, values, interval in groups for value in (*values, *(interval or ()))]
     x = axis(everything, left, WIDTH - RIGHT)
@@ -127,7 +135,7 @@ def spreads(title: str, label: str, groups: Sequence[tuple[str, Sequence[float],
         parts.append(text(place, height - BOTTOM + 16, words, "middle"))
     for place, (name, values, interval) in enumerate(groups):
         middle = TOP + row * place + row / 2
-        parts.append(text(left - 8, middle + 4, cut(f"{name} (n={len(values)})", 32), "end"))
+        parts.append(text(left - 8, middle + 4, cut(f"{name} (n={len(values)})", 38), "end"))
         if interval:
             parts.append(f'<line stroke="{colour(0)}" stroke-width="3" x1="{x.place(interval[0]):.1f}" '
                          f'x2="{x.place(interval[1]):.1f}" y1="{middle}" y2="{middle}"/>')  # fmt: skip
