@@ -28,10 +28,34 @@ def refusal(box, experiment: str) -> UsageError:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "a b", "-x", ".x", "a/b", "a..b", "x.lock", "x.", "run", "HEAD", "database", "名"]
+    "name",
+    [
+        *("", "a b", "-x", ".x", "a/b", "a..b", "x.lock", "x.", "x.dvc", "x.json", "x.tmp", "a" * 101, "名", "a\0b"),
+        *("run", "Jobs", "main", "MASTER", "HEAD", "FETCH_HEAD", "orig_head", "database", "origin", "stash", "a" * 40),
+    ],
 )
 def test_what_cannot_name_files_and_a_tag_is_refused(box, name: str) -> None:
     assert "cannot be an experiment id" in refusal(box, name).cause
+
+
+def test_what_means_a_commit_to_git_is_refused(box) -> None:
+    for length in (4, 7, 12):
+        short = box.git("rev-parse", "HEAD")[:length]
+        assert "means the commit" in refusal(box, short).cause
+
+
+@pytest.mark.parametrize("where", ["record", "tag", "experiment", "run", "cluster"])
+def test_a_name_that_differs_in_case_only_is_refused(box, where: str) -> None:
+    places = {"record": "experiments/records/Twin.json", "run": ".explicitlm/runs/Twin/x",
+              "cluster": ".explicitlm/cluster/Twin/x"}  # fmt: skip
+    if where in places:
+        (box.root / places[where]).parent.mkdir(parents=True, exist_ok=True)
+        (box.root / places[where]).write_text("{}")
+    elif where == "tag":
+        box.git("tag", "Twin")
+    else:
+        box.git("update-ref", f"refs/exps/{'a' * 2}/{'b' * 38}/Twin", "HEAD")
+    assert "differs from Twin in upper and lower case only" in refusal(box, "tWIN").cause
 
 
 def test_free_names_are_taken_and_generated_ones_are_free(box) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from contextlib import suppress
@@ -13,7 +14,7 @@ import psutil
 from explicitlm.common import layout
 from explicitlm.common.aside import put_away
 from explicitlm.common.errors import UsageError
-from explicitlm.common.files import read_json, sha256
+from explicitlm.common.files import sha256
 from explicitlm.common.ids import RESERVED, RULE, is_id
 from explicitlm.records.manifest import CodeVersion
 from explicitlm.vcs.workspace import Workspace
@@ -43,13 +44,14 @@ def check_id(experiment: str, workspace: Workspace) -> None:
     choose = "choose another id (the used ones: ls experiments/records; git tag; dvc exp list -A)"
     _check_references(experiment, workspace, choose)
     record = layout.record(experiment)
-    if git.read("HEAD", record) is not None:
-        raise UsageError(f"{experiment} is used: {record} exists, committed", choose)
-    if workspace.has_states(experiment):
+    committed = git.read("HEAD", record)
+    if workspace.has_states(experiment) and (committed is None or not _is_finished(committed)):
         raise UsageError(f"{experiment} is used: a run of that id was interrupted and left a state to continue from",
                          f"explicitlm run {experiment} --resume; "
                          f"to give it up: {put_away(layout.run_dir(experiment), main)}"
                          )  # fmt: skip
+    if committed is not None:
+        raise UsageError(f"{experiment} is used: {record} exists, committed", choose)
     if (main / record).exists():
         raise UsageError(f"{experiment} is used: {record} exists, left by an earlier run", _left(main, record, choose))
     prepared = main / layout.cluster_tree(experiment)
@@ -62,12 +64,20 @@ def _left(main: Path, record: str, choose: str) -> str:
     """What to do about a record in no commit; that of a finished run which DVC had not kept yet can be published."""
     experiment = Path(record).stem
     otherwise = f"{choose}; or put it aside: {put_away(record, main)}"
-    with suppress(UsageError):
-        if read_json(main / record, "").get("status") == "finished":
-            return f"explicitlm publish {experiment}, if that is the one; else {otherwise}"
-        if (main / layout.run_dir(experiment) / "manifest.json").exists():
-            return f"explicitlm run {experiment} --resume begins it again as it was; {otherwise}"
+    if _is_finished((main / record).read_bytes()):
+        return f"explicitlm publish {experiment}, if that is the one; else {otherwise}"
+    if (main / layout.run_dir(experiment) / "manifest.json").exists():
+        return f"explicitlm run {experiment} --resume begins it again as it was; {otherwise}"
     return otherwise
+
+
+def _is_finished(record: str | bytes) -> bool:
+    """Whether a record, of whatever content, says that its training has weights."""
+    try:
+        content = json.loads(record)
+    except ValueError:
+        return False
+    return isinstance(content, dict) and content.get("status") == "finished"
 
 
 def _check_references(experiment: str, workspace: Workspace, choose: str) -> None:

@@ -186,8 +186,8 @@ def _run_and_publish(
 ) -> Record:
     pairs = [f"{key}={hydra(value)}" for key, value in overrides.items()]
     branch = workspace.git.branch()
-    code = _wait(start_experiment(workspace.main, experiment, pairs, environment))
-    if code and not is_trained(workspace, experiment):
+    _wait(start_experiment(workspace.main, experiment, pairs, environment))
+    if not is_trained(workspace, experiment):  # whatever DVC says: on a full disk it ends well and keeps nothing
         raise _ended(workspace, experiment)
     if (now := workspace.git.branch()) != branch:
         logger.warning(f"the record goes to branch {now}; the run was started on {branch}")
@@ -198,8 +198,8 @@ def _run_and_publish(
                           f"{error.hint}; then: explicitlm publish {experiment}") from None  # fmt: skip
 
 
-def _wait(process: subprocess.Popen[bytes]) -> int:
-    """DVC's exit code; signals to this process end the run in its own order, as its stages understand them."""
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    """Waits for DVC; signals to this process end the run in its own order, as its stages understand them."""
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
         with suppress(psutil.Error):
@@ -213,7 +213,7 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
     heard = [number for number in PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores HUP
     earlier = {number: signal.signal(number, pass_on) for number in heard}
     try:
-        return process.wait()
+        process.wait()
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)

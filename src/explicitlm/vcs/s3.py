@@ -7,6 +7,7 @@ So the store is asked before data moves, and again and again while DVC moves it.
 from __future__ import annotations
 
 import os
+import shlex
 import time
 import uuid
 from collections.abc import Callable
@@ -188,4 +189,5 @@ def _host(remote: Remote) -> str:
 
 
 def _command(remote: Remote) -> str:
-    return f"explicitlm remote minio --endpoint {remote.endpoint or 'http://HOST:PORT'} --bucket {remote.bucket}"
+    place = ["--endpoint", remote.endpoint or "http://HOST:PORT", "--bucket", remote.bucket]
+    return shlex.join(["explicitlm", "remote", "minio", *place])

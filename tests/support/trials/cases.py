@@ -96,13 +96,13 @@ def _cases() -> list[Case]:
                "post": 8}  # fmt: skip
     for scenario, weight in weights.items():
         add(scenario, "kill", faults.kill, weight)
-        if scenario not in ("push", "fetch"):
+        if scenario not in ("push", "train", "fetch"):  # no git has a part in them
             add(scenario, "git", faults.inside_git, max(1, weight // 3), moments=r"^start git", worst=False)
         for number, group in ((signal.SIGTERM, False), (signal.SIGINT, True), (signal.SIGHUP, True)):
             add(scenario, number.name[3:].lower(), faults.told(number, group), max(1, weight // 3))
     for place in faults.PLACES:
-        for scenario in ("run", "publish", "post", "exp"):
-            if place in ("states", "logs", "tmp") and scenario in ("publish",):
+        for scenario in ("run", "publish", "post", "exp", "switch"):
+            if place in ("states", "logs", "tmp") and scenario == "publish":
                 continue
             found.append(Case(SCENARIOS[scenario], f"full-{place}", _simple(faults.full(place)),
                               prepare=faults.on_a_disk(place)))  # fmt: skip

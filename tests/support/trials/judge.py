@@ -94,6 +94,8 @@ def judge(
         result.find("silent", "the commands ended well, but there is no published record")
     else:
         _contents(box, work, record, reference, result)
+    if before.trained and record is not None and record["status"] != "finished":
+        result.find("lost", f"the training was done; its record says {record['status']}")
     _not_trained_twice(work, before, result)
     for output in said[1:]:
         if "Traceback (most recent call last)" in output:
