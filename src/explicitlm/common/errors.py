@@ -65,6 +65,7 @@ class TrainingError(ExplicitLMError):
     exit_code = 5
 
 
+_DEBUGGING = f"{DEBUG}=1 before the same command shows where it happened"
 INTERRUPTED = 130  # the shell's code for a command ended by Ctrl-C
 
 
@@ -99,6 +100,11 @@ def run_reporting(body: Callable[[], int | None]) -> int:
         with suppress(OSError):
             print("interrupted", file=sys.stderr)
         return INTERRUPTED
+    except RecursionError:  # brackets within brackets, thousands deep, in a file that somebody made
+        if os.environ.get(DEBUG):
+            raise
+        report(DataError("a file that was read is nested deeper than any of this project's", _DEBUGGING))
+        return DataError.exit_code
     except OSError as error:  # a full or read-only disk, a path without permission
         if os.environ.get(DEBUG):
             raise
@@ -114,4 +120,4 @@ def remedy(error: OSError) -> str:
         return f"df -h{where or ' .'}; free space there, then the same command"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"ls -ld{where or ' .'}; it must be writable for you, then the same command"
-    return f"{DEBUG}=1 before the same command shows where it happened"
+    return _DEBUGGING

@@ -75,7 +75,7 @@ def _is_finished(record: str | bytes) -> bool:
     """Whether a record, of whatever content, says that its training has weights."""
     try:
         content = json.loads(record)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(content, dict) and content.get("status") == "finished"
 

@@ -89,7 +89,7 @@ def parse_params(content: Mapping[str, Any], source: str) -> Params:
 def _revision(value: object, source: str) -> str:
     if value is None:
         return ""
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    if isinstance(value, bool) or not isinstance(value, str | int) or not is_text(str(value)):
         raise ConfigError(f"{source}: {value!r} under data: is not a git revision",
                           """quote it: -S 'data.dataset="12e45"', or in params.yaml: dataset: '12e45'""")  # fmt: skip
     return str(value)

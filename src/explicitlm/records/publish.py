@@ -15,6 +15,7 @@ from explicitlm.common import layout
 from explicitlm.common.aside import put_away
 from explicitlm.common.errors import UsageError
 from explicitlm.common.files import write_text
+from explicitlm.common.ids import RULE, is_id
 from explicitlm.datasets.table import DATASETS
 from explicitlm.records import build, question, store, tracking
 from explicitlm.records.manifest import Manifest, load_sealed
@@ -40,6 +41,9 @@ def publish_all(workspace: Workspace, experiments: list[str]) -> list[Record]:
         UsageError: before anything is done: there is no such experiment, or several, or no commit can be made here.
         StorageError: the remote cannot take the data.
     """
+    for experiment in experiments:
+        if not is_id(experiment):
+            raise UsageError(f"there is no experiment {experiment!r}: {RULE}", "dvc exp list -A shows all")
     with ExitStack() as claims:
         for experiment in dict.fromkeys(experiments):
             claims.enter_context(owners.claim(workspace.main, experiment))

@@ -174,7 +174,7 @@ def _checked(path: Path, pointer: Pointer) -> list[dict[str, str]]:
     again = f"{put_aside(str(path))} fetches it again; if it comes back so, ask who added {pointer.name}"
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter: brackets within brackets, thousands deep
         raise DataError(f"the file list of {pointer.name} ({pointer.md5}) is not one", again) from None
     for entry in listed if isinstance(listed, list) else [listed]:
         name, md5 = (entry.get("relpath"), entry.get("md5")) if isinstance(entry, dict) else (None, None)
