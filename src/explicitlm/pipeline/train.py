@@ -109,7 +109,8 @@ def _check_start(workspace: Workspace, manifest: Manifest, command: str, resumed
     """
     if command != manifest.command:
         raise UsageError(f"params.yaml was changed after {manifest.id} was sealed: it would train something else",
-                         "start it again with the parameters that you want; nothing was trained yet")  # fmt: skip
+                         "git diff -- params.yaml shows what it says now; the same command again trains that "
+                         "(nothing was trained yet)")  # fmt: skip
     told = _report(workspace.run_dir(manifest.id) / "status.json", {})
     if not resumed and workspace.has_states(manifest.id) and told.get("status") != "done":
         raise UsageError(
