@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from trials import faults
-from trials.faults import Around, Fault, Moment
+from trials.faults import Around, Fault
 
 # Moments at which something of an experiment is being put in its place
 WORST = r"^(rename|link|remove) (?!home).*|^start git (commit-tree|update-ref|update-index|mktag|worktree)"
-SOURCE = "project/src/explicitlm/lm/data/source.py"
 
 
 @dataclass(frozen=True)
@@ -60,17 +59,17 @@ class Case:
 
     Attributes:
         moments: which moments are hit, as a regular expression; "" looks for none: the fault is there all the time.
-        prepare: what is set up before. fault: what happens; it may need what was set up.
-        weight: how often it is tried, in a campaign over all.
+        prepare: what is set up before. fault: what happens.
+        weight: how often it is tried, in a campaign over all. worst: whether odd seeds look for the worst moments.
     """
 
     scenario: Scenario
     name: str
-    fault: Callable[[Around], Fault]
+    fault: Fault
     moments: str = "."
     prepare: Callable[[Around], object] = bool  # nothing
     weight: int = 1
-    worst: bool = field(default=True)
+    worst: bool = True
 
     @property
     def title(self) -> str:
@@ -78,46 +77,40 @@ class Case:
         return f"{self.scenario.name}/{self.name}"
 
 
-def _nothing(moment: Moment) -> None:
-    """The fault is in the surroundings."""
-
-
-def _simple(fault: Fault) -> Callable[[Around], Fault]:
-    return lambda _around: fault
-
-
-def _cases() -> list[Case]:
-    found: list[Case] = []
-
-    def add(scenario: str, name: str, fault: Fault, weight: int = 1, **more: object) -> None:
-        found.append(Case(SCENARIOS[scenario], name, _simple(fault), weight=weight, **more))  # type: ignore[arg-type]
-
+def _processes() -> Iterator[Case]:
+    """Kills and signals, of every command."""
     weights = {"run": 10, "exp": 8, "switch": 4, "pin": 6, "publish": 8, "pre": 5, "push": 2, "train": 6, "fetch": 2,
                "post": 8}  # fmt: skip
-    for scenario, weight in weights.items():
-        add(scenario, "kill", faults.kill, weight)
-        if scenario not in ("push", "train", "fetch"):  # no git has a part in them
-            add(scenario, "git", faults.inside_git, max(1, weight // 3), moments=r"^start git", worst=False)
+    for name, weight in weights.items():
+        scenario, less = SCENARIOS[name], max(1, weight // 3)
+        yield Case(scenario, "kill", faults.kill, weight=weight)
+        if name not in ("push", "train", "fetch"):  # no git has a part in them
+            yield Case(scenario, "git", faults.inside_git, "^start git", weight=less, worst=False)
         for number, group in ((signal.SIGTERM, False), (signal.SIGINT, True), (signal.SIGHUP, True)):
-            add(scenario, number.name[3:].lower(), faults.told(number, group), max(1, weight // 3))
+            yield Case(scenario, number.name[3:].lower(), faults.told(number, group), weight=less)
+
+
+def _surroundings() -> Iterator[Case]:
+    """Disks, stores and servers."""
     for place in faults.PLACES:
-        for scenario in ("run", "publish", "post", "exp", "switch"):
-            if place in ("states", "logs", "tmp") and scenario == "publish":
-                continue
-            found.append(Case(SCENARIOS[scenario], f"full-{place}", _simple(faults.full(place)),
-                              prepare=faults.on_a_disk(place)))  # fmt: skip
-    stored = r"^(rename|link|write) explicitlm-storage"
-    for scenario in ("publish", "post"):
-        found.append(Case(SCENARIOS[scenario], "read-only-remote", _simple(faults.read_only("remote")), stored,
-                          prepare=faults.on_a_disk("remote"), worst=False))  # fmt: skip
-        add(scenario, "truncating", faults.damaged(faults.cut_short), moments=stored, worst=False)
-        add(scenario, "corrupting", faults.damaged(faults.flipped), moments=stored, worst=False)
-        found.append(Case(SCENARIOS[scenario], "s3-dies", faults.s3_dies, r"^start .*dvc push", prepare=faults.s3,
-                          worst=False))  # fmt: skip
+        for name in ("run", "publish", "post", "exp", "switch"):
+            if name != "publish" or place not in ("states", "logs", "tmp"):  # it has nothing to do with those
+                yield Case(SCENARIOS[name], f"full-{place}", faults.full(place), prepare=faults.on_a_disk(place))
+    stored = "^(rename|link|write) explicitlm-storage"
+    for scenario in (SCENARIOS["publish"], SCENARIOS["post"]):
+        yield Case(scenario, "read-only-remote", faults.read_only("remote"), stored, faults.on_a_disk("remote"),
+                   worst=False)  # fmt: skip
+        yield Case(scenario, "truncating", faults.damaged(faults.cut_short), stored, worst=False)
+        yield Case(scenario, "corrupting", faults.damaged(faults.flipped), stored, worst=False)
+        yield Case(scenario, "s3-dies", faults.s3_dies, "^start .*dvc push", faults.s3, worst=False)
     for what in ("silence:/api", "500:/api", "500:/api/house"):
         name = "swanlab-" + what.replace(":/", "-").replace("/", "-")
-        found.append(Case(SCENARIOS["tracked"], name, _simple(_nothing), "", prepare=faults.tracker(what)))
-    people = {
+        yield Case(SCENARIOS["tracked"], name, faults.nothing, "", faults.tracker(what))
+
+
+def _people() -> Iterator[Case]:
+    """The user works on, and others work too."""
+    doing = {
         "commits": faults.commits,
         "edits-code": faults.edits("src/explicitlm/lm/data/source.py", "\n# the user's thought\n"),
         "edits-data": faults.edits("data/database/more.jsonl", '{"text": "the user wrote this"}\n'),
@@ -127,10 +120,9 @@ def _cases() -> list[Case]:
         "another": faults.another,
     }
     for scenario in ("run", "exp", "publish", "pre", "post"):
-        for name, fault in people.items():
-            if not (name == "another" and scenario == "exp"):
-                add(scenario, name, fault)
-    return found
+        for name, fault in doing.items():
+            if (scenario, name) != ("exp", "another"):  # a plain run has the checkout for itself
+                yield Case(SCENARIOS[scenario], name, fault)
 
 
-CASES = {case.title: case for case in _cases()}
+CASES = {case.title: case for case in (*_processes(), *_surroundings(), *_people())}

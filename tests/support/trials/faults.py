@@ -31,26 +31,52 @@ STAND_IN = Path(__file__).parents[2] / "lm/tracking/swanlab_stand_in.py"
 
 
 @dataclass
+class Around:
+    """What is set up before the command starts: disks, servers, variables of its environment.
+
+    Attributes:
+        stack: ends it all. work: the trial's folder. box: the project.
+        repairs: what the user can do about a fault afterwards. environment: variables of the command.
+        server: the store, where it is one.
+    """
+
+    stack: ExitStack
+    work: Path
+    box: Sandbox
+    repairs: list[Callable[[], object]] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+    server: RcloneServer | None = None
+
+
+@dataclass
 class Moment:
     """A trial at the moment of its fault.
 
     Attributes:
-        box: the project. work: the trial's folder. process: the command under the fault.
+        around: what was set up before it. process: the command under the fault. words: as it was typed.
         at: pid and name of the process that stands still, if one does. rng: for everything that is chosen.
         before: what must be there afterwards; a fault adds what the user does. release: lets the process go on.
-        repairs: what the user can do about it afterwards. more: commands of other people, which ran meanwhile.
+        told: what the fault did.
     """
 
-    box: Sandbox
-    work: Path
+    around: Around
     process: subprocess.Popen[bytes]
     words: str
     at: dict[str, Any]
     rng: random.Random
     before: Before
     release: Callable[[], None]
-    repairs: list[Callable[[], object]]
     told: list[str] = field(default_factory=list)
+
+    @property
+    def box(self) -> Sandbox:
+        """The project."""
+        return self.around.box
+
+    @property
+    def work(self) -> Path:
+        """The trial's folder."""
+        return self.around.work
 
     def alive(self) -> list[psutil.Process]:
         """The processes of the trial, its own command first."""
@@ -59,18 +85,6 @@ class Moment:
 
 
 Fault = Callable[[Moment], None]
-
-
-@dataclass
-class Around:
-    """What is set up before the command starts: disks, servers, variables of its environment."""
-
-    stack: ExitStack
-    work: Path
-    box: Sandbox
-    repairs: list[Callable[[], object]] = field(default_factory=list)
-    environment: dict[str, str] = field(default_factory=dict)
-    server: Any = None
 
 
 def processes(work: Path) -> list[psutil.Process]:
@@ -82,6 +96,10 @@ def processes(work: Path) -> list[psutil.Process]:
             if not zombie and process.environ().get("FAULTS_ROOT") == str(work):
                 found.append(process)
     return found
+
+
+def nothing(_moment: Moment) -> None:
+    """The fault is in the surroundings."""
 
 
 # -- processes and signals -----------------------------------------------------------------------
@@ -169,7 +187,7 @@ def full(place: str) -> Fault:
         with suppress(OSError), filler.open("ab", buffering=0) as file:
             while True:
                 file.write(b"\0")
-        moment.repairs.append(lambda: filler.unlink(missing_ok=True))
+        moment.around.repairs.append(lambda: filler.unlink(missing_ok=True))
 
     return fill
 
@@ -181,7 +199,7 @@ def read_only(place: str) -> Fault:
         folder = str(moment.work / PLACES[place])
         done = subprocess.run(["mount", "-o", "remount,ro", folder], capture_output=True)
         if done.returncode == 0:
-            moment.repairs.append(lambda: subprocess.run(["mount", "-o", "remount,rw", folder], check=False))
+            moment.around.repairs.append(lambda: subprocess.run(["mount", "-o", "remount,rw", folder], check=False))
 
     return freeze
 
@@ -221,17 +239,20 @@ def s3(around: Around) -> None:
     around.server = server
 
 
-def s3_dies(around: Around) -> Fault:
+def s3_dies(moment: Moment) -> None:
     """The server is killed when it has got its first object, and started again by the user."""
+    server = moment.around.server
+    assert server is not None
+    moment.release()
+    objects = server.store / BUCKET
+    wait_until(lambda: any(path.is_file() for path in objects.rglob("*")) or moment.process.poll() is not None, 60)
+    server.kill()
 
-    def die(moment: Moment) -> None:
-        store = moment.work / "s3" / BUCKET
-        moment.release()
-        wait_until(lambda: any(path.is_file() for path in store.rglob("*")) or moment.process.poll() is not None, 60)
-        around.server.kill()
-        moment.repairs.append(lambda: around.server.process or around.server.start())
+    def start_again() -> None:
+        if server.process is None:
+            server.start()
 
-    return die
+    moment.around.repairs.append(start_again)
 
 
 def tracker(fault: str) -> Callable[[Around], None]:

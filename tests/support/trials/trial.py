@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import subprocess
 import time
@@ -64,14 +65,13 @@ def run_trial(machine: Machine, case: Case, seed: int, keep: Path | None = None)
         box.env.update(around.environment)
         pattern, number = _moment(case, known["moments"], rng, seed)
         command = _Command(machine, scenario, pattern, number, around.environment)
-        moment = Moment(box, machine.work, command.process, scenario.words, {}, rng, Before(), command.go,
-                        around.repairs)  # fmt: skip
+        moment = Moment(around, command.process, scenario.words, {}, rng, Before(), command.go)
         if case.moments:
             wait_until(lambda: command.at is not None or command.process.poll() is not None, ENDS_S)
             moment.at = command.at or {}
         moment.before = seen(box, machine.work)
         if moment.at or not case.moments:
-            case.fault(around)(moment)
+            case.fault(moment)
         command.go()
         hangs = not wait_until(lambda: command.process.poll() is not None, ENDS_S)
         output = command.output()
@@ -148,8 +148,6 @@ class _Command:
 
 def _moment(case: Case, moments: list[str], rng: random.Random, seed: int) -> tuple[str, int]:
     """Which moment is hit: of odd seeds one of the worst, at which something is being put in its place."""
-    import re
-
     pattern = WORST if case.worst and seed % 2 and case.moments else case.moments or "."
     fitting = sum(bool(re.search(pattern, moment)) for moment in moments)
     return pattern, rng.randint(1, max(1, fitting)) if case.moments else 10**9
