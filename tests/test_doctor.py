@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from following import run_hint
 
 
 def lines(box) -> dict[str, dict[str, str]]:
@@ -31,7 +32,9 @@ def ailing(project, tmp_path: Path):
     (tmp_path / "global").mkdir()
     (tmp_path / "global/config").write_text("['remote \"far\"']\n    url = gs://me:secret@bucket/x\n")
     project.dvc("config", "--local", "core.remote", "far")
-    (project.root / "data/database/link").symlink_to(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/more.jsonl").write_text('{"text": "more"}\n')
+    (project.root / "data/database/link").symlink_to(tmp_path / "elsewhere")
     (project.root / "data/benchmarks/more.jsonl").write_text("{}\n")
     shutil.rmtree(project.root / "data/knowledge_base")
     (project.root / "src/explicitlm/new.py").write_text("")
@@ -39,6 +42,8 @@ def ailing(project, tmp_path: Path):
     return project
 
 
+@pytest.mark.hint("to have it in one: {} && mkdir -p {} && mv {} {} && dvc add {}")
+@pytest.mark.hint("git add -- {} && git commit -m 'work in progress' -- {}")
 @pytest.mark.slow
 def test_many_faults_at_once_each_with_what_mends_it(ailing) -> None:
     found = lines(ailing)
@@ -54,8 +59,8 @@ def test_many_faults_at_once_each_with_what_mends_it(ailing) -> None:
     ailing.explicitlm("remote", "local")
     ailing.shell(found["data/benchmarks"]["hint"].split("put it aside: ")[1])
     ailing.dvc("checkout", "-q", "data/knowledge_base.dvc")  # dvc pull, if the remote had it
-    (ailing.root / "data/database/link").unlink()
-    (ailing.root / "src/explicitlm/new.py").unlink()
+    run_hint(ailing, found["data/database"]["hint"], "to have it in one: (.*)")
+    run_hint(ailing, found["code"]["hint"])
     again = lines(ailing)
     assert {check["state"] for name, check in again.items() if name != "packages"} == {"ok"}, again
     assert (ailing.root / "data/benchmarks.aside/more.jsonl").exists()
@@ -70,6 +75,7 @@ def test_a_remote_that_is_a_folder_is_tried(project) -> None:
     assert lines(project)["remote"]["state"] == "fail"
 
 
+@pytest.mark.hint("dvc pull {} (the sample: explicitlm sample-data)")
 def test_a_broken_parameter_does_not_hide_the_other_lines_and_data_comes_by_the_hint(project) -> None:
     project.dvc("push", "-q", "data/benchmarks")
     shutil.rmtree(project.root / "data/benchmarks")

@@ -27,6 +27,7 @@ def train_until_step(box, experiment: str, step: int):
     return process
 
 
+@pytest.mark.hint("explicitlm cluster train {}")
 def test_interrupted_is_recorded_and_goes_on_to_the_same_bits(project) -> None:
     project.explicitlm("run", "whole", *LONG)
     project.explicitlm("cluster", "pre", "away", "-m", "抢占 preempted", *LONG)

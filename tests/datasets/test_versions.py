@@ -201,6 +201,7 @@ def test_dvc_add_leaves_no_second_copy(box) -> None:
     assert (box.root / "data/database/text.jsonl").stat().st_nlink == 2
 
 
+@pytest.mark.hint("dvc add {} to keep the change, or put it aside: mv {} {} && dvc pull {}")
 def test_an_edit_through_a_link_is_kept_and_is_not_taken_for_the_old_version(box) -> None:
     head, path = box.git("rev-parse", "HEAD"), links(box)
     push(box, head)

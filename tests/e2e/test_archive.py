@@ -33,6 +33,8 @@ def cached(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+@pytest.mark.hint("explicitlm archive --dry")
+@pytest.mark.hint("explicitlm archive --dry shows what the cache can do without, or free space elsewhere on the disk")
 def test_only_what_the_remote_holds_goes_and_all_of_it_comes_back(box, tmp_path: Path) -> None:
     before, state = cached(box.root), box.snapshot()
     store = tmp_path / "explicitlm-storage/files/md5"
@@ -77,6 +79,7 @@ def test_only_what_the_remote_holds_goes_and_all_of_it_comes_back(box, tmp_path:
     assert (box.root / "checkpoints/exp_1/model.safetensors").is_file()
 
 
+@pytest.mark.hint("explicitlm archive --dry shows what the remote holds")
 def test_a_shared_cache_is_left_alone(box, tmp_path: Path) -> None:
     (box.root / ".dvc/cache").rename(tmp_path / "shared")
     box.dvc("cache", "dir", "--local", str(tmp_path / "shared"))

@@ -63,6 +63,7 @@ def test_dvc_exp_run_in_isolation(project, override: str, told: str) -> None:
     assert not (project.root / "logs").exists()
 
 
+@pytest.mark.hint("git stash push -- params.yaml (DVC left the value there), then a correct -S")
 def test_in_the_workspace_the_way_back_is_told(project) -> None:
     """There DVC itself leaves the values of -S in params.yaml."""
     done = project.dvc("exp", "run", "-n", "x", "-S", "knowledge_num=5000", check=False)

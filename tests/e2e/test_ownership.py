@@ -58,6 +58,7 @@ def test_two_plain_runs_at_once(project) -> None:
     assert "had been killed" not in later.stdout + later.stderr
 
 
+@pytest.mark.hint("{} && git reset --quiet (no file changes; git status shows yours)")
 def test_a_plain_run_that_was_killed_is_told_and_nothing_is_committed(project) -> None:
     before = project.git("rev-parse", "main")
     (project.root / "README.md").write_text("the user's unfinished words\n")

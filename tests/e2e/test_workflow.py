@@ -131,6 +131,7 @@ def test_undeclared_inputs_are_named(project) -> None:
     assert project.record("exp_021")["findings"]["undeclared_inputs"] == ["extra.py"]
 
 
+@pytest.mark.hint("explicitlm run {} --resume; or explicitlm publish {} keeps the record")
 def test_ctrl_c_leaves_a_record_and_resume_ends_at_the_same_bits(project) -> None:
     arguments = ("epochs=30", "save_interval=3")
     project.explicitlm("run", "whole", *arguments)

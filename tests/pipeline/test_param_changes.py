@@ -27,6 +27,7 @@ def test_every_form_of_the_option(words: list[str], keys: set[str]) -> None:
     assert set_by(words) == keys
 
 
+@pytest.mark.hint("{}='...' dvc exp run ... gives this experiment its own")
 @pytest.mark.slow
 def test_leftovers_are_told_dropped_and_recorded(project) -> None:
     def manifest() -> Manifest:

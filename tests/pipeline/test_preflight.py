@@ -49,6 +49,7 @@ def test_a_branch_of_the_name(here) -> None:
     refused(here, "is the name of a branch")
 
 
+@pytest.mark.hint("{}; or put it aside: mkdir -p {} && mv {} {}")
 def test_a_record_that_an_earlier_run_left_can_be_put_aside(here) -> None:
     record = here.root / "experiments/records/exp_b.json"
     record.write_text("{}")
@@ -58,6 +59,7 @@ def test_a_record_that_an_earlier_run_left_can_be_put_aside(here) -> None:
     ready(here)
 
 
+@pytest.mark.hint("{}{}; or free the name: dvc exp rename {} {}_old")
 def test_an_experiment_of_the_name_can_be_renamed(here) -> None:
     head = here.git("rev-parse", "HEAD")
     commit = here.git("commit-tree", "HEAD^{tree}", "-p", "HEAD", "-m", "an experiment")
@@ -68,6 +70,7 @@ def test_an_experiment_of_the_name_can_be_renamed(here) -> None:
     ready(here)
 
 
+@pytest.mark.hint('git config user.name "Your Name" && git config user.email you@example.org')
 def test_no_identity(here) -> None:
     (Path(here.env["HOME"]) / ".gitconfig").write_text("[user]\n\tuseConfigOnly = true\n")
     hint = refused(here, "does not know who commits")
@@ -75,6 +78,7 @@ def test_no_identity(here) -> None:
     ready(here)
 
 
+@pytest.mark.hint("correct the key (git config user.signingkey), or for this clone: git config commit.gpgsign false")
 def test_a_signature_that_fails(here) -> None:
     with (Path(here.env["HOME"]) / ".gitconfig").open("a") as file:
         file.write("[commit]\n\tgpgsign = true\n")
@@ -83,6 +87,7 @@ def test_a_signature_that_fails(here) -> None:
     ready(here)
 
 
+@pytest.mark.hint("dvc config --list --show-origin names the file that puts it there")
 def test_a_cache_that_cannot_be_written(here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "share").write_text("a file, where a share should be mounted")
     (tmp_path / "global").mkdir()
@@ -113,6 +118,7 @@ def test_a_store_that_does_not_answer(here) -> None:
     ready(here)
 
 
+@pytest.mark.hint("mv {} {} && dvc add {} && git commit -m 'data: hashes of DVC 3' -- {}")
 def test_a_pointer_of_dvc_2(here) -> None:
     pointer = here.root / "data/database.dvc"
     pointer.write_text(pointer.read_text().replace("  hash: md5\n", ""))
@@ -143,6 +149,7 @@ def test_a_broken_params_file_is_put_aside_and_kept(here) -> None:
     assert here.git("show", "stash@{0}:params.yaml") + "\n" == broken
 
 
+@pytest.mark.hint("dvc add {} to keep the change, or put it aside: mv {} {} && dvc checkout {}")
 @pytest.mark.slow
 def test_a_changed_dataset_is_put_aside_and_kept(here) -> None:
     file = here.root / "data/database/text.jsonl"

@@ -27,7 +27,8 @@ def _files(root: Path, store: Path) -> Iterator[Path]:
     for folder in (root, store):
         for path in folder.rglob("*"):
             name = str(path.relative_to(folder))
-            if path.is_file() and "__pycache__" not in path.parts and not name.startswith(TRANSIENT):
+            report = name.startswith(".explicitlm/runs/") and "/states/" not in name  # a run writes its own anew
+            if path.is_file() and "__pycache__" not in path.parts and not name.startswith(TRANSIENT) and not report:
                 yield path
 
 

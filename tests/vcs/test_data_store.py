@@ -85,6 +85,7 @@ def test_data_that_is_nowhere_is_named(project, monkeypatch) -> None:
     assert "explicitlm data push database" in caught.value.hint
 
 
+@pytest.mark.hint("dvc pull {}.dvc (it was imported: DVC fetches it from where it comes from)")
 @pytest.mark.slow
 def test_an_import_from_a_repository_beside_is_never_called_damaged(project, tmp_path: Path, monkeypatch) -> None:
     """Its source is a relative path, which means something in the clone only; published, our own remote has it."""

@@ -71,6 +71,7 @@ def test_a_missing_plug_in_is_named_without_the_password(project) -> None:
     assert missing_plugin("minio", config) is None
 
 
+@pytest.mark.hint("dvc config --list --show-origin names the file")
 @pytest.mark.parametrize(("text", "cause"), [("[core\n", "config.local"), ("[core]\n    nonsense = 1\n", "nonsense")])
 def test_a_broken_configuration_is_told_with_its_place(project, text: str, cause: str) -> None:
     (project.root / ".dvc/config.local").write_text(text)

@@ -257,6 +257,7 @@ def test_a_signature_that_is_wanted_is_made(repository: Path, person: Path) -> N
     assert commit and "gpgsig -----BEGIN SSH SIGNATURE" in plain(repository, "cat-file", "commit", commit)
 
 
+@pytest.mark.hint("finish it (git status, then {}), then the same command")
 @pytest.mark.parametrize("kind", ["merge", "rebase", "cherry-pick", "detached"])
 def test_in_the_middle_of_something_nothing_is_begun(repository: Path, kind: str) -> None:
     plain(repository, "checkout", "-q", "--", ".")

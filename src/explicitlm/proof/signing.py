@@ -113,8 +113,9 @@ def _together(workspace: Workspace, experiment: str) -> Iterator[Path]:
     commit = workspace.git.tag_commit(experiment)
     seal = workspace.git.read(commit, layout.MANIFEST) if commit else None
     if commit != record.versions.experiment_commit or seal is None:
+        kept = f"git tag {experiment}-here {experiment} && " if commit else ""  # the only name of what it leads to now
         raise DataError(f"tag {experiment} is not the commit that its record names: there is no seal to check",
-                        f"git fetch --force origin tag {experiment}")  # fmt: skip
+                        f"{kept}git fetch --force origin tag {experiment}")  # fmt: skip
     parent = workspace.main / layout.LOCAL
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent, prefix="signing-") as temporary:

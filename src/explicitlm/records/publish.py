@@ -139,8 +139,11 @@ def _experiment_commit(git: Git, experiment: str) -> str | None:
     commits = git.experiments().get(experiment, [])
     if len(commits) > 1:
         found = ", ".join(commit[:8] for commit in commits)
+        # `dvc exp rename` takes no commit, and of two experiments of one name it sees one
+        old, commit = git.experiment_references(experiment)[-1]
         raise UsageError(f"several DVC experiments are named {experiment}: {found}",
-                         "give all but one another name: dvc exp rename COMMIT NAME")  # fmt: skip
+                         f"give {commit[:8]} another name, if that is not the one: "
+                         f"git update-ref {old}-{commit[:8]} {commit} && git update-ref -d {old}")  # fmt: skip
     return commits[0] if commits else None
 
 

@@ -62,4 +62,4 @@ def load(root: Path, experiment: str) -> Record:
         raise UsageError(f"{experiment} has no record", f"ls {layout.RECORDS}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{layout.record(experiment)} is not a valid record: it is not UTF-8",
-                         f"git checkout -- {layout.record(experiment)}") from None  # fmt: skip
+                         take_back(layout.record(experiment))) from None  # fmt: skip

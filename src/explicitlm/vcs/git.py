@@ -8,7 +8,7 @@ import re
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from explicitlm.common.errors import DataError, ExplicitLMError, UsageError
@@ -204,19 +204,21 @@ class Git:
     def experiments(self) -> dict[str, list[str]]:
         """DVC's experiments: commits by name (a name is unique only per baseline)."""
         found: dict[str, list[str]] = {}
+        for reference, commit in self._experiments():
+            found.setdefault(reference.rpartition("/")[2], []).append(commit)
+        return found
+
+    def experiment_references(self, name: str) -> list[tuple[str, str]]:
+        """References and commits of the experiments of a name."""
+        return [(reference, commit) for reference, commit in self._experiments() if reference.endswith(f"/{name}")]
+
+    def _experiments(self) -> Iterator[tuple[str, str]]:
         for line in self._run("for-each-ref", "--format=%(refname) %(objectname)", "refs/exps").splitlines():
             reference, commit = line.split(" ")
             parts = reference.split("/")
             # refs/exps/<2 hex>/<38 hex>/<name>; refs/exps/exec and others are DVC's own scratch space
             if len(parts) == 5 and len(parts[2]) == 2:
-                found.setdefault(parts[4], []).append(commit)
-        return found
-
-    def queued(self) -> list[str]:
-        """Names of the experiments in DVC's queue, waiting or running, the one that was put there first first."""
-        kept = self._try("log", "--walk-reflogs", "--format=%gs", QUEUE, "--") or ""
-        names = [line.rpartition(":")[2] for line in kept.splitlines()]  # commit: dvc-exp:COMMIT:BASELINE:NAME
-        return [name for name in reversed(names) if name]
+                yield reference, commit
 
     def tag_commit(self, name: str) -> str | None:
         """The commit a tag points to."""
