@@ -42,8 +42,8 @@ def ailing(project, tmp_path: Path):
     return project
 
 
-@pytest.mark.hint("to have it in one: {} && mkdir -p {} && mv {} {} && dvc add {}")
-@pytest.mark.hint("git add -- {} && git commit -m 'work in progress' -- {}")
+@pytest.mark.hint("to have it in one: cp -rL {} {} && mkdir -p {} && mv {} {} && dvc add {}")
+@pytest.mark.hint("git add -- {} {} && git commit -m 'work in progress' -- {} {}")
 @pytest.mark.slow
 def test_many_faults_at_once_each_with_what_mends_it(ailing) -> None:
     found = lines(ailing)

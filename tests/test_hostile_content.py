@@ -250,7 +250,7 @@ def test_newlines_in_names_travel(tmp_path: Path) -> None:
     assert receipt.differences(tmp_path / "node/exp_1", sent.files) == []
 
 
-def test_a_courier_holds_no_secret_on_the_disk(project, monkeypatch) -> None:
+def test_the_store_holds_no_secret_on_the_disk(project, monkeypatch) -> None:
     """Neither as it stands nor while DVC transfers; DVC's own process and the one in ours read it all the same."""
     for key, value in project.env.items():
         monkeypatch.setenv(key, value)

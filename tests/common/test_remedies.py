@@ -11,6 +11,8 @@ import pytest
 from explicitlm.common.errors import StorageError, run_reporting
 
 
+@pytest.mark.hint("df -h{}; free space there, then the same command")
+@pytest.mark.hint("ls -ld{}; it must be writable for you, then the same command")
 @pytest.mark.parametrize(
     ("number", "words"),
     [

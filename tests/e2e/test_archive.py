@@ -5,10 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+from dataclasses import asdict
 from pathlib import Path
 
+import psutil
 import pytest
 from stub_training import stub_training
+
+from explicitlm.common import layout
+from explicitlm.vcs import owners
 
 
 @pytest.fixture
@@ -77,6 +83,19 @@ def test_only_what_the_remote_holds_goes_and_all_of_it_comes_back(box, tmp_path:
     assert "restored: exp_1" in box.explicitlm("archive", "--restore").stdout
     assert before.items() <= cached(box.root).items()
     assert (box.root / "checkpoints/exp_1/model.safetensors").is_file()
+
+
+def test_while_an_experiment_is_at_work_nothing_goes(box, tmp_path: Path) -> None:
+    before = cached(box.root)
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        note = {"owners": [asdict(owners.Owner.of(psutil.Process(process.pid)))]}
+        (box.root / layout.OWNERS / "exp_3.json").write_text(json.dumps(note))
+        done = box.explicitlm("archive", check=False)
+        assert done.returncode == 2 and "exp_3 is at work" in done.stderr and cached(box.root) == before
+        assert "exp_1" in box.explicitlm("archive", "--dry").stdout
+        process.kill()
+    box.explicitlm("archive")
+    assert len(cached(box.root)) < len(before)
 
 
 @pytest.mark.hint("explicitlm archive --dry shows what the remote holds")

@@ -55,6 +55,7 @@ def test_an_edit_is_an_experiment_that_can_be_repeated(published: Any) -> None:
         assert verdict["checkpoint_hash"] == first["versions"]["checkpoint_hash"]
 
 
+@pytest.mark.hint("explicitlm knowledge search ID WORDS names the rows of facts")
 def test_facts_are_added_and_removed(published: Any) -> None:
     published.explicitlm("knowledge", "add", "exp_001", "Zoe lives in Oslo.", "--object", "Oslo", "--as", "exp_zoe")
     found = json.loads(published.explicitlm("knowledge", "search", "exp_zoe", "Zoe", "--json").stdout)["rows"]

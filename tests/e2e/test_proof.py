@@ -183,6 +183,7 @@ def test_lost_data_cannot_be_reproduced(edited) -> None:
     assert verdict["verdict"] == "not_reproducible" and "tag exp_001" in verdict["reason"]
 
 
+@pytest.mark.hint("explicitlm reproduce --next --budget 2h")
 def test_the_night_shift_ends_what_overruns(edited) -> None:
     edit_record(edited, lambda record: record["timing"].update({"duration_s": 0.1}))
     done = edited.explicitlm("reproduce", "--next", "--budget", "1s", check=False)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
 
+
+@pytest.mark.hint("explicitlm compare {} {} --seeds {} --run")
+@pytest.mark.hint("dvc queue start -j 2; when they are done: explicitlm publish {}")
 def test_asked_trained_answered(project) -> None:
     project.explicitlm("run", "base", "seed=1")
     before = project.snapshot()

@@ -155,6 +155,7 @@ def test_ctrl_c_leaves_a_record_and_resume_ends_at_the_same_bits(project) -> Non
     assert digests[0] == digests[1]
 
 
+@pytest.mark.hint("explicitlm publish {} keeps the record")
 def test_ctrl_c_in_the_workspace(project) -> None:
     process = start(project, "dvc", "exp", "run", "-n", "stopped", "-S", "epochs=50")
     wait_for(lambda: steps_in(project.root / "logs/stopped.log") >= 5, process)

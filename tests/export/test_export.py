@@ -39,6 +39,7 @@ def workspace(tmp_path: Path) -> Workspace:
     return Workspace(root, root)
 
 
+@pytest.mark.hint("explicitlm export {} with another folder")
 def test_the_folder_is_whole_and_its_readers_take_it(workspace: Workspace, tmp_path: Path) -> None:
     hub, rocrate = pytest.importorskip("huggingface_hub"), pytest.importorskip("rocrate.rocrate")
     target = export(workspace, "exp_003", tmp_path / "out/exp_003")

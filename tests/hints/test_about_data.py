@@ -179,8 +179,7 @@ def test_a_remote_that_cannot_be_used(here, follow) -> None:
 
 @pytest.mark.slow
 @pytest.mark.hint("dvc pull {}")
-@pytest.mark.hint("dvc pull {}.dvc")
-@pytest.mark.hint("{} && {}")
+@pytest.mark.hint("mv {} {} && dvc pull {}")
 def test_data_and_weights_that_are_not_here(here, follow) -> None:
     weights = here.root / "experiments/checkpoints/exp_1"
     made = here.root / "data/exp_1"

@@ -107,7 +107,7 @@ def test_an_owner_that_is_to_end(here, follow) -> None:
     follow(here, claim, "ended: (.*)")
 
 
-@pytest.mark.hint("{} shows how they differ; put the wrong one aside: mv {} {}, or mv {} {}")
+@pytest.mark.hint("diff {} {} shows how they differ; put the wrong one aside: mv {} {}, or mv {} {}")
 def test_two_pointers_of_one_name(here, follow) -> None:
     (here.root / "checkpoints").unlink()
     (here.root / "checkpoints").mkdir()

@@ -73,7 +73,7 @@ class Data:
         }
         assert found == {entry["relpath"]: entry["md5"] for entry in listed} and len(found) == FILES
         assert self.box.git("status", "--porcelain") == ""
-        assert list((self.root / ".dvc/tmp").glob("courier-*")) == []
+        assert list((self.root / ".dvc/tmp").glob("explicitlm-store-*")) == []
 
 
 @pytest.fixture(scope="session")

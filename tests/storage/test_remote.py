@@ -20,6 +20,8 @@ def checks(box) -> dict[str, dict]:
     return {check["name"]: check for check in json.loads(output)["checks"]}
 
 
+@pytest.mark.hint("explicitlm remote minio --endpoint http://HOST:PORT --bucket dvc-storage")
+@pytest.mark.hint("explicitlm remote local")
 def test_choose_push_pull_and_go_back(project, ceph, ceph_bucket: str) -> None:
     """The everyday commands are DVC's own, on Ceph's gateway."""
     ceph.use(project, ceph_bucket)

@@ -34,7 +34,7 @@ def test_push_then_fetch_brings_every_object(project, monkeypatch) -> None:
         assert data_store.missing(pointer) == [pointer.md5]
         data_store.fetch({"data/database": pointer})
         assert data_store.missing(pointer) == []
-    assert list((project.root / ".dvc/tmp").glob("courier-*")) == []
+    assert list((project.root / ".dvc/tmp").glob("explicitlm-store-*")) == []
     assert project.git("status", "--porcelain") == ""
 
 

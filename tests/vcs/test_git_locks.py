@@ -25,6 +25,7 @@ def box(bare_env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     return root
 
 
+@pytest.mark.hint("rm -f {} (no git is at work here), then the same command")
 @pytest.mark.parametrize("name", LOCKS)
 def test_of_a_killed_git_the_command_that_removes_it_is_named(box: Path, name: str) -> None:
     (box / ".git" / name).touch()
@@ -37,6 +38,7 @@ def test_of_a_killed_git_the_command_that_removes_it_is_named(box: Path, name: s
     assert Git(box).commit_only("record", "record")
 
 
+@pytest.mark.hint("another git is at work here (process {}): wait for it, then the same command")
 def test_of_a_living_git_it_is_waited_for(box: Path) -> None:
     (box / ".git/index.lock").touch()
     with subprocess.Popen(["git", "cat-file", "--batch"], cwd=box, stdin=subprocess.PIPE) as other:

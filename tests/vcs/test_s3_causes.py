@@ -45,10 +45,16 @@ def test_a_proxy_that_is_not_there(remote: Remote, monkeypatch: pytest.MonkeyPat
     s3.ask(remote)
 
 
+@pytest.mark.hint(
+    "aws configure list-profiles; AWS_PROFILE names one that exists, or none: unset AWS_PROFILE; the remote's own: dvc config remote.{}.profile"  # noqa: E501
+)
 def test_a_profile_that_does_not_exist(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     error = why(remote)
     assert "nobody" in error.cause and "unset AWS_PROFILE" in error.hint
+    monkeypatch.delenv("AWS_PROFILE")
+    s3._client.cache_clear()
+    s3.ask(remote)
 
 
 def test_a_broken_aws_configuration(remote: Remote, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -17,6 +17,7 @@ from explicitlm.common import layout
 from explicitlm.common.errors import DataError, UsageError
 from explicitlm.datasets.table import DATASETS
 from explicitlm.records.store import parse
+from explicitlm.vcs import owners
 from explicitlm.vcs.data_store import DataStore
 from explicitlm.vcs.git import Git
 from explicitlm.vcs.pointer import Pointer, parse_pointer
@@ -60,9 +61,9 @@ def archive(workspace: Workspace, dry: bool) -> list[Archived]:
 
     Raises:
         StorageError: the remote cannot be asked; then nothing is removed.
-        UsageError: the cache is shared with other clones.
+        UsageError: the cache is shared with other clones, or an experiment is at work.
     """
-    with workspace.open_store() as store:
+    with nullcontext() if dry else owners.nobody_at_work(workspace.main), workspace.open_store() as store:
         named = [(name, store.lengths(_files(store, pointer))) for name, pointer in versions(workspace.git)]
         lengths = {md5: length for _, here in named for md5, length in here.items()}
         held = store.held_by_remote(lengths)

@@ -128,5 +128,5 @@ def check_pointers(workspace: Workspace, plans: list[DatasetPlan]) -> None:
             raise DataError(
                 f"{pointer} was written by DVC 2 (it has no 'hash: md5'): its hashes differ from DVC 3's",
                 f"pin a version that DVC 3 wrote: explicitlm data log {item.dataset.folder}"
-                if item.current != item.target else anew if here else f"dvc pull {pointer} && {anew}",
+                if item.current != item.target else anew if here else f"dvc pull {pointer}, then the same command",
             )  # fmt: skip

@@ -1,4 +1,8 @@
-"""DVC's cache on this disk: which objects it has, whether they still hold what their hash says, and laying them out."""
+"""DVC's cache on this disk: which objects it has, whether they still hold what their hash says, and laying them out.
+
+Not by dvc_data's Tree, diff and checkout: they trust the paths and hashes that a folder's list names, and a read-only
+object without looking into it again; to refuse both, everything here would have to be asked before them all the same.
+"""
 
 from __future__ import annotations
 

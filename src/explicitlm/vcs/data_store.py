@@ -1,4 +1,4 @@
-"""A courier: a DVC project that lives for seconds, to move exactly named versions between cache and remote.
+"""A data store: a DVC project that lives for seconds, to move exactly named versions between cache and remote.
 
 It has the main project's cache, remotes and credentials and nothing but the .dvc files given to it. So data of any
 version can be fetched, checked and pushed while the user's own .dvc files and folders stay as they are, from inside
@@ -34,7 +34,7 @@ GO_ON = "the same command again goes on where this one stopped"
 
 
 class DataStore(Cache):
-    """See the module. Made by `courier`."""
+    """See the module. Made by `open_store`."""
 
     def __init__(self, folder: Path, cache: Path, links: tuple[str, ...], memo: Path, remote: Remote | None) -> None:
         super().__init__(cache, links, memo)
@@ -185,7 +185,7 @@ class DataStore(Cache):
         """Takes a folder into the cache, by links where the file system has them.
 
         Args:
-            source: a folder inside the courier's (see `folder`).
+            source: a folder inside the store's own (see `folder`).
         """
         self._dvc.add(source.name)
         return parse_pointer((self._folder / f"{source.name}.dvc").read_text(encoding="utf-8"), source.name)
@@ -268,12 +268,12 @@ def _in_words(error: StorageError, place: str) -> StorageError:
 
 @contextmanager
 def open_store(main: Path) -> Iterator[DataStore]:
-    """Makes a courier for the project at `main` and removes it afterwards."""
+    """Opens the store of the project at `main` and removes it afterwards."""
     config = dvc_config(main)
     cache = Path(config["cache"]["dir"])
     temporary = main / ".dvc/tmp"
     temporary.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=temporary, prefix="courier-") as name:
+    with tempfile.TemporaryDirectory(dir=temporary, prefix="explicitlm-store-") as name:
         folder = Path(name)
         (folder / ".dvc").mkdir()
         with _in_memory(for_transfer(config)) as held:

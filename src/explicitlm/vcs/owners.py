@@ -75,6 +75,20 @@ def claim(main: Path, experiment: str) -> Iterator[None]:
                 _save(main, experiment, [owner for owner in _noted(main, experiment) if owner.pid != me.pid])
 
 
+@contextmanager
+def nobody_at_work(main: Path) -> Iterator[None]:
+    """Keeps experiments from beginning, for as long as the context lasts: what one is about to use may not be removed.
+
+    Raises:
+        UsageError: one is at work.
+    """
+    with _guard(main):
+        for path in sorted((main / layout.OWNERS).glob("*.json")):
+            if living := [owner for owner in _noted(main, path.stem) if owner.lives()]:
+                raise _at_work(main, path.stem, living[0])
+        yield
+
+
 def join(main: Path, experiment: str, process: psutil.Process) -> None:
     """Notes a process that works on an experiment until it dies: DVC, for the stage that it runs.
 
