@@ -110,7 +110,7 @@ def test_a_schedulers_second_signal_lets_a_worker_save(tmp_path: Path) -> None:
 
 def test_a_log_that_is_full_does_not_end_the_training(tmp_path: Path) -> None:
     done = watch(Path("/dev/full"), "bash", "-c", "echo one; echo two; exit 0")
-    out, _ = done.communicate(timeout=60)
+    out, _ = done.communicate()
     assert "one\ntwo\n" in out and '"exit_code": 0' in out and '"log_error": "No space left on device"' in out
 
 
@@ -124,7 +124,7 @@ def test_the_launcher_ends_with_its_watcher(tmp_path: Path) -> None:
         pass
     process.kill()
     wait_for(lambda: mark.exists() and mark.read_text() == "TERM\n")
-    process.communicate(timeout=60)
+    process.communicate()
 
 
 def test_an_unwritable_log_stops_it_before_anything_runs(tmp_path: Path) -> None:

@@ -28,7 +28,13 @@ def _files(root: Path, store: Path) -> Iterator[Path]:
         for path in folder.rglob("*"):
             name = str(path.relative_to(folder))
             report = name.startswith(".explicitlm/runs/") and "/states/" not in name  # a run writes its own anew
-            if path.is_file() and "__pycache__" not in path.parts and not name.startswith(TRANSIENT) and not report:
+            if (
+                path.is_file()
+                and not path.is_symlink()
+                and "__pycache__" not in path.parts
+                and not name.startswith(TRANSIENT)
+                and not report
+            ):
                 yield path
 
 
