@@ -79,6 +79,16 @@ def test_a_second_clone_gives_the_same_weights(again) -> None:
     assert json.loads(again.explicitlm("badge", "--json").stdout)["message"] == "1 of 1 identical"
 
 
+def test_a_forged_metric_is_named(warm) -> None:
+    """The weights are the recorded ones; what the record says of them is not."""
+    edit_record(warm, lambda record: record["results"]["metrics"].update({"val_loss": 0.5}))
+    verdict = reproduced(warm, "exp_001", "--retrain", code=1)
+    assert verdict["verdict"] == "different" and verdict["causes"] == ["metrics"]
+    assert verdict["checkpoint_hash"] == warm.record("exp_001")["versions"]["checkpoint_hash"]
+    (difference,) = verdict["differences"]
+    assert (difference["what"], difference["was"]) == ("val_loss", 0.5)
+
+
 def test_another_seed_is_named(warm) -> None:
     def edit(record: dict) -> None:
         record["hyperparameters"]["seed"] = 7

@@ -21,9 +21,11 @@ def judged(experiment: str, how: Literal["restored", "retrained"], grade: Grade 
 
 @pytest.fixture
 def workspace(tmp_path) -> Workspace:
-    """Five experiments of 10 to 50 s: exp_10 has been retrained, exp_20 only restored, exp_30 failed."""
-    for cost in (50, 10, 40, 20, 30):
+    """Six of 10 to 60 s: exp_10 has been retrained, exp_20 only restored, exp_30 failed, exp_60 tells no change."""
+    for cost in (50, 10, 40, 20, 30, 60):
         record = made_records.made(f"exp_{cost}", status="failed" if cost == 30 else "finished")
+        if cost == 60:
+            record["lineage"] = {"parent": "exp_50", "change": "row 7 says something else", "author": "Ada"}
         record["timing"] = {"started_at": "", "finished_at": "", "duration_s": cost}
         write_json(tmp_path / layout.RECORDS / f"exp_{cost}.json", record)
     save_verdict(tmp_path, judged("exp_10", "retrained"))

@@ -30,7 +30,7 @@ def seconds(text: str) -> float:
 
 
 def unverified(workspace: Workspace) -> list[Record]:
-    """Records with weights that nobody has retrained, the cheapest training first."""
+    """Records that hold how their weights are made, and that nobody has made again; the cheapest first."""
     verdicts = load_verdicts(workspace.main).by_experiment
     done = {name for name, verdict in verdicts.items() if verdict.how == "retrained"}
     waiting = []
@@ -40,7 +40,8 @@ def unverified(workspace: Workspace) -> list[Record]:
         except UsageError as error:
             logger.warning(f"left out: {error.cause}")
             continue
-        if record.versions.checkpoint_hash and name not in done:
+        repeatable = record.versions.checkpoint_hash and (record.lineage is None or record.lineage.repeat is not None)
+        if repeatable and name not in done:
             waiting.append(record)
     return sorted(waiting, key=_cost)
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import shlex
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +15,7 @@ from explicitlm.common.clock import now
 from explicitlm.common.environment import NUM_THREADS
 from explicitlm.common.errors import DataError, ExplicitLMError, UsageError
 from explicitlm.pipeline import identity
-from explicitlm.proof import derived
+from explicitlm.proof import curves, derived
 from explicitlm.proof import tree as trees
 from explicitlm.records import causes, chain, store
 from explicitlm.records.manifest import Manifest, load_sealed
@@ -29,8 +27,7 @@ from explicitlm.vcs.pointer import Pointer, parse_pointer
 from explicitlm.vcs.workspace import Workspace
 
 logger = logging.getLogger(__name__)
-TOLERANCE = 0.01  # of a metric, relative; for rates near 0 absolute
-PRINTED = 4  # decimals with which the log and the tables show a loss
+MOST_METRICS = 10  # that are named where many differ
 
 
 class OverBudgetError(ExplicitLMError):
@@ -100,7 +97,7 @@ def _check(workspace: Workspace, record: Record, found: Findings, steps: int | N
             if found.differences and found.grade == "identical":
                 found.grade = "different"  # the weights are there, but not what they would be made of
             return
-        recorded = _recorded(tree.workdir)
+        recorded = _Recorded.of(tree)
         found.run = _train(workspace, tree, record, steps, limit_s)
         found.differences += causes.of_environment(record.environment.model_dump(), found.run.environment)
         _judge(tree, record, found, recorded)
@@ -148,11 +145,18 @@ def _restore(workspace: Workspace, tree: Workspace, record: Record, found: Findi
                 raise
 
 
-def _recorded(folder: Path) -> dict[str, str]:
-    """What the recorded run left in its commit: the chain and the curves, before they are written over."""
-    names = ("digests.csv", "train.csv", "val.csv")
-    return {name: (folder / layout.RUN / name).read_text(encoding="utf-8", errors="replace") for name in names
-            if (folder / layout.RUN / name).is_file()}  # fmt: skip
+@dataclass(frozen=True)
+class _Recorded:
+    """What the recorded run left in its commit, read before it is written over."""
+
+    digests: str
+    numbers: curves.Numbers
+
+    @classmethod
+    def of(cls, tree: Workspace) -> _Recorded:
+        path = tree.workdir / layout.DIGESTS
+        digests = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        return cls(digests, curves.read(tree.workdir))
 
 
 def _train(
@@ -184,66 +188,30 @@ def _train(
     return run
 
 
-def _judge(tree: Workspace, record: Record, found: Findings, recorded: Mapping[str, str]) -> None:
+def _judge(tree: Workspace, record: Record, found: Findings, recorded: _Recorded) -> None:
     """Grades what a training gave: of a whole one the weights decide, whatever form its recorded chain has."""
     run = found.run
     assert run is not None
     try:
-        found.comparison = chain.compare(recorded.get("digests.csv", ""), run.digests)
+        found.comparison = chain.compare(recorded.digests, run.digests)
     except DataError:
         if found.how == "head":
             raise  # nothing else tells whether the first steps are equal
+    then, again = recorded.numbers, curves.read(tree.workdir)
     if found.how == "retrained":
         found.checkpoint = folder_hash(tree.workdir / layout.CHECKPOINT)
         equal = found.checkpoint == record.versions.checkpoint_hash
+        then, again = then | curves.final(record.results.metrics), again | curves.final(run.metrics)
     else:
         equal = found.comparison is not None and found.comparison.first_divergent is None
-    if equal:
-        found.grade = "identical"
+    if not equal:
+        found.grade = curves.grade(then, again)
         return
-    curves = [(_values(recorded.get(name, "")), _values(_read(tree, name))) for name in ("train.csv", "val.csv")]
-    if found.how == "retrained":
-        curves.append((_numbers(record.results.metrics), _numbers(run.metrics)))
-    found.grade = grade(curves)
-
-
-def grade(curves: list[tuple[dict[str, float], dict[str, float]]]) -> Grade:
-    """How near the numbers of two runs are whose weights differ; speeds are no results and do not count."""
-    pairs = [(was[key], now[key]) for was, now in curves for key in was.keys() & now.keys()]
-    if not pairs:
-        return "different"
-    if all(round(was, PRINTED) == round(now, PRINTED) for was, now in pairs):
-        return "same_curve"
-    if all(math.isclose(was, now, rel_tol=TOLERANCE, abs_tol=TOLERANCE) for was, now in pairs):
-        return "within_tolerance"
-    return "different"
-
-
-def _read(tree: Workspace, name: str) -> str:
-    path = tree.workdir / layout.RUN / name
-    return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
-def _values(text: str) -> dict[str, float]:
-    """The cells of a curve by `step column`.
-
-    Raises:
-        DataError: a cell is no number.
-    """
-    header, *rows = [line.split(",") for line in text.splitlines()] or [[]]
-    try:
-        return {
-            f"{row[0]} {name}": float(cell)
-            for row in rows
-            for name, cell in zip(header[1:], row[1:], strict=False)
-            if cell and not name.endswith("_per_sec")
-        }
-    except ValueError:
-        raise DataError(f"a curve under {layout.RUN} is damaged", "train again: only a training writes it") from None
-
-
-def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    return {key: float(value) for key, value in metrics.items() if isinstance(value, int | float)}
+    otherwise = curves.differing(then, again)
+    found.grade = "different" if otherwise else "identical"  # equal weights, and yet other results are recorded
+    for step, name in otherwise[:MOST_METRICS]:
+        what = name if step == curves.FINAL else f"{name} at step {step}"
+        _cause(found, "metrics", what, then[step, name], again[step, name])
 
 
 def _cause(found: Findings, cause: Any, what: str, was: Any, now: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from explicitlm.common import layout
@@ -12,6 +12,7 @@ from explicitlm.datasets.table import DATASETS
 from explicitlm.lm.observation import OBSERVATION
 from explicitlm.pipeline.command import arguments_of
 from explicitlm.pipeline.params import read_params
+from explicitlm.proof import curves
 from explicitlm.proof import tree as trees
 from explicitlm.records import chain, equivalence
 from explicitlm.vcs.cache import folder_hash
@@ -42,7 +43,7 @@ class Sameness:
 
     @property
     def identical(self) -> bool:
-        """Whether no link differs."""
+        """Whether no link of the chain and no metric differs."""
         return self.comparison.first_divergent is None
 
 
@@ -56,7 +57,7 @@ def same(workspace: Workspace, revision: str, steps: int) -> Sameness:
     if commit is None:
         raise revision_error(layout.TRAINING_SCRIPT, revision, workspace.git)
     read_params(workspace)  # tells a mistake in words
-    chains, code, params = [], [], []
+    chains, code, params, numbers = [], [], [], []
     for name, at in ((revision, commit), ("the working tree", None)):
         logger.info(f"training {name} for {steps} steps")
         with trees.isolated(workspace, "same", at) as tree:
@@ -67,8 +68,11 @@ def same(workspace: Workspace, revision: str, steps: int) -> Sameness:
                 said = next((line for line in reversed(run.outcome.tail) if line.strip()), "it said nothing")
                 raise TrainingError(f"{name} does not train here for a comparison: {said}", f"cat {run.log}")
             chains.append(run.digests)
+            numbers.append(curves.read(tree.workdir))
             code.append(folder_hash(tree.workdir / CODE))
     comparison = chain.compare(*chains)
+    if comparison.first_divergent is None and (otherwise := curves.differing(*numbers)):
+        comparison = replace(comparison, first_divergent=otherwise[0][0], parts=["metrics"])
     noted = None
     if comparison.first_divergent is None and code[0] != code[1]:
         noted = equivalence.note(workspace.main, code[0], code[1], comparison.steps)
@@ -87,8 +91,11 @@ def _parameters(tree: Workspace) -> dict[str, Any]:
 
 
 def _words(workspace: Workspace, params: dict[str, Any], steps: int) -> list[str]:
-    """The command for a tree's parameters on the data of the working tree, with a link of the chain at each step."""
-    words = arguments_of(params | {"digest_interval": 1})
+    """The command for a tree's parameters on the data of the working tree.
+
+    Each step has a link of the chain and a row of the curves; the evaluation, which changes no weight, ends it.
+    """
+    words = arguments_of(params | {"digest_interval": 1, "log_interval": 1, "eval_interval": steps})
     for dataset in DATASETS:
         path = workspace.workdir / dataset.path
         if path.exists():

@@ -24,7 +24,7 @@ from explicitlm.records.schema import Part
 
 Grade = Literal["identical", "same_curve", "within_tolerance", "different", "not_reproducible"]
 Cause = Literal[
-    "code", "parameters", "data", "weights", "packages", "hardware", "world size", "precision", "threads", "training"
+    "code", "parameters", "data", "weights", "packages", "hardware", "world size", "precision", "threads", "metrics"
 ]
 ORDER: tuple[Literal["restored", "head", "retrained"], ...] = ("restored", "head", "retrained")
 _LONGEST_VALUE = 60  # of a difference, in words; a verdict may come from anyone
