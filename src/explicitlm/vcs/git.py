@@ -220,6 +220,12 @@ class Git:
             if len(parts) == 5 and len(parts[2]) == 2:
                 yield reference, commit
 
+    def queued(self) -> list[str]:
+        """Names of the experiments in DVC's queue, waiting or running, the one that was put there first first."""
+        kept = self._try("log", "--walk-reflogs", "--format=%gs", QUEUE, "--") or ""
+        names = [line.rpartition(":")[2] for line in kept.splitlines()]  # commit: dvc-exp:COMMIT:BASELINE:NAME
+        return [name for name in reversed(names) if name]
+
     def tag_commit(self, name: str) -> str | None:
         """The commit a tag points to."""
         return self._try("rev-parse", "--verify", "--quiet", f"refs/tags/{name}^{{commit}}")
