@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from sandbox import Sandbox
 
 from explicitlm.common.errors import UsageError
 from explicitlm.pipeline import identity
@@ -18,6 +21,21 @@ def box(project, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv(key, value)
     monkeypatch.chdir(project.root)
     return project
+
+
+@pytest.fixture(scope="module")
+def shared(fresh: Callable[[Path], Sandbox], tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    """A project that no test changes."""
+    return fresh(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture
+def unchanged(shared: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """The same, with this process in its environment."""
+    for key, value in shared.env.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.chdir(shared.root)
+    return shared
 
 
 def refusal(box, experiment: str) -> UsageError:
@@ -34,14 +52,14 @@ def refusal(box, experiment: str) -> UsageError:
         *("run", "Jobs", "main", "MASTER", "HEAD", "FETCH_HEAD", "orig_head", "database", "origin", "stash", "a" * 40),
     ],
 )
-def test_what_cannot_name_files_and_a_tag_is_refused(box, name: str) -> None:
-    assert "cannot be an experiment id" in refusal(box, name).cause
+def test_what_cannot_name_files_and_a_tag_is_refused(unchanged, name: str) -> None:
+    assert "cannot be an experiment id" in refusal(unchanged, name).cause
 
 
-def test_what_means_a_commit_to_git_is_refused(box) -> None:
+def test_what_means_a_commit_to_git_is_refused(unchanged) -> None:
     for length in (4, 7, 12):
-        short = box.git("rev-parse", "HEAD")[:length]
-        assert "means the commit" in refusal(box, short).cause
+        short = unchanged.git("rev-parse", "HEAD")[:length]
+        assert "means the commit" in refusal(unchanged, short).cause
 
 
 @pytest.mark.parametrize("where", ["record", "tag", "experiment", "run", "cluster"])
@@ -58,8 +76,8 @@ def test_a_name_that_differs_in_case_only_is_refused(box, where: str) -> None:
     assert "differs from Twin in upper and lower case only" in refusal(box, "tWIN").cause
 
 
-def test_free_names_are_taken_and_generated_ones_are_free(box) -> None:
-    workspace = Workspace(box.root, box.root)
+def test_free_names_are_taken_and_generated_ones_are_free(unchanged) -> None:
+    workspace = Workspace(unchanged.root, unchanged.root)
     for name in ("exp_003", "1", "A-b.c_d", identity.generated_id()):
         identity.check_id(name, workspace)
     assert re.fullmatch(r"exp_\d{8}_\d{6}_[0-9a-f]{4}", identity.generated_id())
