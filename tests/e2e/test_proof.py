@@ -66,6 +66,8 @@ def move_tag(box, path: str, old: str, new: str, experiment: str = "exp_001") ->
     box.git("checkout", "-q", "main")
 
 
+@pytest.mark.hint("explicitlm reproduce {}")
+@pytest.mark.hint("explicitlm reproduce {} --retrain")
 def test_a_second_clone_gives_the_same_weights(again) -> None:
     before = again.snapshot()
     restored = reproduced(again, "exp_001")
@@ -201,6 +203,7 @@ def test_the_night_shift_ends_what_overruns(edited) -> None:
     assert not (edited.root / "experiments/verdicts").exists()
 
 
+@pytest.mark.hint("explicitlm reproduce --next --budget {}s")
 def test_the_night_shift_verifies_three_of_different_age(warm) -> None:
     """One of them was made different on purpose: since then its tag names code in which a line differs."""
     warm.dvc("pull", "-q", "data/database.dvc", "data/benchmarks.dvc", "data/knowledge_base.dvc")
