@@ -89,6 +89,9 @@ def test_machines_get_whole_values_and_nothing_else(root: Path) -> None:
         (("exp_00001", "exp_x"), "exp_x has no record"),
         (("broken", "exp_00001"), "broken has no record"),
         (("exp_00001", "--seeds", "3"), "--seeds N compares two experiments"),
+        (("exp_00000", "exp_00001", "--seeds", "3", "--csv"), "--seeds N compares two experiments"),
+        (("exp_00000", "exp_00001", "--facts", "--where", "seed == 1"), "--facts compares the answers"),
+        (("--csv", "--json"), "three forms of one table"),
         (("exp_00000", "exp_00012", "--seeds", "3"), "differ in nothing but the seed"),
     ],
 )
