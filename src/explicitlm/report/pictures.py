@@ -135,7 +135,7 @@ def spreads(title: str, label: str, groups: Sequence[tuple[str, Sequence[float],
         parts.append(text(place, height - BOTTOM + 16, words, "middle"))
     for place, (name, values, interval) in enumerate(groups):
         middle = TOP + row * place + row / 2
-        parts.append(text(left - 8, middle + 4, cut(f"{name} (n={len(values)})", 38), "end"))
+        parts.append(text(left - 8, middle + 4, f"{cut(name, 32)} (n={len(values)})", "end"))
         if interval:
             parts.append(f'<line stroke="{colour(0)}" stroke-width="3" x1="{x.place(interval[0]):.1f}" '
                          f'x2="{x.place(interval[1]):.1f}" y1="{middle}" y2="{middle}"/>')  # fmt: skip
