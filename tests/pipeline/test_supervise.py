@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from processes import wait_for
+from processes import AS_FROM_A_TERMINAL, wait_for
 
 # A handler may interrupt a print, and must not print then: it writes to the file descriptor.
 WORKER = """
@@ -47,7 +47,7 @@ print("OUTCOME", json.dumps(vars(outcome)))
 
 def watch(log: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", WATCHER, str(log), *words],
+        [*AS_FROM_A_TERMINAL, sys.executable, "-c", WATCHER, str(log), *words],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
 

@@ -14,10 +14,14 @@ import psutil
 PATIENCE_S = 600
 
 
+# A suite that runs in the background, or under nohup, hands on signals that are ignored: a terminal's commands do not
+AS_FROM_A_TERMINAL = ("env", "--default-signal=INT,QUIT,HUP")
+
+
 def start(box, *words: str) -> subprocess.Popen[str]:
     """Starts a command as a terminal does: in a process group of its own, which Ctrl-C reaches as a whole."""
     return subprocess.Popen(
-        list(words), cwd=box.root, env=box.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        [*AS_FROM_A_TERMINAL, *words], cwd=box.root, env=box.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
 

@@ -87,11 +87,15 @@ class DataStore(Cache):
         so the objects themselves are asked for, and a lying list is removed there before anything is sent. What was
         sent is looked at there; what is otherwise than here is removed and sent again.
 
+        A folder whose list is not here, as in a clone, is brought first: only then is it known what it holds.
+
         Raises:
+            DataError: neither the cache nor the remote has it.
             StorageError: the remote is out of reach, full, or still incomplete or damaged after the repair.
         """
         if self.remote.is_s3:
             ask(self.remote)
+        self.fetch({path: pointer for path, pointer in pointers.items() if self.missing(pointer) == [pointer.md5]})
         objects = {path: {pointer.md5, *self.parts(pointer)} for path, pointer in pointers.items()}
         needed = set().union(*objects.values())
         wrong = sent = needed - self.on_remote(needed)
