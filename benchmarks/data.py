@@ -19,14 +19,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from _report import REPOSITORY, report
 
 DATASETS = ("database", "benchmarks", "embeddings", "knowledge_base", "cache")
-KEY, SECRET, BUCKET = "benchkey", "benchsecret12", "dvc-storage"
+KEY, SECRET = "benchkey", "benchsecret12"
 IMPORTS = """
 from pathlib import Path
 from explicitlm.datasets.resolve import resolve
@@ -158,18 +157,19 @@ def switch(bench: Bench) -> dict[str, Any]:
 
 
 class Store:
-    """`rclone serve s3` over a folder."""
+    """`rclone serve s3` over a folder, in which each bucket is a folder."""
 
     def __init__(self, bench: Bench, folder: Path) -> None:
         self.bench = bench
         self.folder = folder
-        (folder / BUCKET).mkdir(parents=True)
+        folder.mkdir()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.endpoint = f"http://127.0.0.1:{port}"
+        where = ["--addr", f"127.0.0.1:{port}", "--auth-key", f"{KEY},{SECRET}", "--dir-cache-time", "1s"]
         self.process = subprocess.Popen(
-            ["rclone", "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", f"{KEY},{SECRET}", str(folder)],
+            ["rclone", "serve", "s3", *where, str(folder)],
             env=bench.env,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -177,47 +177,66 @@ class Store:
         while socket.socket().connect_ex(("127.0.0.1", port)):
             time.sleep(0.05)
 
-    def client(self, source: str, target: str) -> Callable[[], float]:
-        """The plain client: the same objects, by `rclone copy`."""
+    def bucket(self, name: str) -> str:
+        """A new bucket, once the server has looked again."""
+        (self.folder / name).mkdir()
+        time.sleep(1.2)
+        return name
+
+    def copy(self, source: str, target: str) -> float:
+        """The plain client, `rclone copy`; gives its seconds. What begins with STORE: is a bucket."""
         at = f":s3,provider=Other,endpoint='{self.endpoint}',access_key_id={KEY},secret_access_key={SECRET}:"
-        command = f'rclone copy --transfers 16 "{source}" "{target}"'.replace("STORE:", at)
-        return lambda: self.bench.shell(command)
+        return self.bench.shell(f'rclone copy --transfers 32 "{source}" "{target}"'.replace("STORE:", at))
 
 
-def transfers(bench: Bench, base: Path) -> list[dict[str, Any]]:
-    """Cold push and pull of everything that the current versions need."""
+MOVE = """
+import sys
+from pathlib import Path
+from explicitlm.vcs.data_store import open_store
+from explicitlm.vcs.pointer import parse_pointer
+root, way, path = Path.cwd(), *sys.argv[1:]
+pointers = {path: parse_pointer((root / f"{path}.dvc").read_text(), path)}
+with open_store(root) as data_store:
+    getattr(data_store, way)(pointers)
+"""
+
+
+def transfers(bench: Bench, base: Path, rounds: int) -> list[dict[str, Any]]:
+    """Cold push and pull of one large file and of many small ones, whole processes in turn with the plain client's."""
     store = Store(bench, base / "store")
-    cache, objects = bench.root / ".dvc/cache", base / "objects"
-    move = (
-        "from pathlib import Path; from explicitlm.vcs.data_store import open_store; "
-        "from explicitlm.vcs.pointer import parse_pointer; root = Path.cwd(); "
-        f"pointers = {{p: parse_pointer((root / f'data/{{p}}.dvc').read_text(), p) for p in {DATASETS!r}}}\n"
-        "with open_store(root) as data_store: data_store."
-    )
     try:
-        bench.shell(f"explicitlm remote minio --endpoint {store.endpoint}")
-        push = bench.python(move + "push(pointers)")
-        bench.shell(f"cp -r {store.folder}/{BUCKET}/files {objects} && mkdir {store.folder}/plain")
-        plain_push = store.client(str(objects), "STORE:plain")()
-        shutil.rmtree(objects)
-        plain_pull = store.client("STORE:plain", str(objects))()
-        shutil.rmtree(objects)
-        shutil.rmtree(cache)
-        pull = bench.python(move + "fetch(pointers)")
+        rows = []
+        for kind, path, size in (
+            ("large", "data/embeddings", f"one file of {bench.big_gb} GB"),
+            ("small", "data/database", f"{bench.files} files"),
+        ):
+            passes = [_both_ways(bench, store, base, f"{kind}-{number}", path) for number in range(rounds)]
+            for way in ("push", "pull"):
+                ours, plain = (statistics.median(each[way][who] for each in passes) for who in (0, 1))
+                rows.append({"form": f"{way}_{kind}, cold, {size}", "ours_s": ours, "other_s": plain,
+                             "other": "rclone copy", "ratio": ours / plain})  # fmt: skip
+        return rows
     finally:
         store.process.kill()
         store.process.wait()
-    size = f"{bench.files} files, {bench.big_gb} GB"
-    return [
-        {
-            "form": f"{name}, cold, {size}",
-            "ours_s": ours,
-            "other_s": plain,
-            "other": "rclone copy",
-            "ratio": ours / plain,
-        }
-        for name, ours, plain in (("push", push, plain_push), ("pull", pull, plain_pull))
-    ]
+
+
+def _both_ways(bench: Bench, store: Store, base: Path, name: str, path: str) -> dict[str, tuple[float, float]]:
+    """Seconds of us and of the plain client, once each way."""
+    cache, objects = bench.root / ".dvc/cache", base / "objects"
+    bucket, plain = store.bucket(name), store.bucket(f"{name}-plain")
+    bench.shell(f"explicitlm remote minio --endpoint {store.endpoint} --bucket {bucket}")
+    push = bench.python(MOVE, "push", path)
+    shutil.copytree(store.folder / bucket / "files", objects)
+    plain_push = store.copy(str(objects), f"STORE:{plain}")
+    shutil.rmtree(objects)
+    kept = cache.rename(cache.with_name("kept"))
+    plain_pull = store.copy(f"STORE:{plain}", str(objects))
+    pull = bench.python(MOVE, "fetch", path)
+    shutil.rmtree(objects)
+    shutil.rmtree(cache)
+    kept.rename(cache)
+    return {"push": (push, plain_push), "pull": (pull, plain_pull)}
 
 
 def faults() -> int:
@@ -234,7 +253,8 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=50_000)
     parser.add_argument("--big-gb", type=float, default=5.0)
     parser.add_argument("--moved-files", type=int, default=2_000)
-    parser.add_argument("--moved-gb", type=float, default=0.5)
+    parser.add_argument("--moved-gb", type=float, default=0.25)
+    parser.add_argument("--rounds", type=int, default=3, help="of each transfer, of which the median counts")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="explicitlm-bench-") as name:
         bench = Bench(Path(name) / "large", options.files, options.big_gb)
@@ -242,8 +262,11 @@ def main() -> None:
         noop, switched = nothing_to_do(bench), switch(bench)
         shutil.rmtree(bench.root)
         small = Path(name) / "small"
-        moved = transfers(Bench(small, options.moved_files, options.moved_gb), small)
+        moved = transfers(Bench(small, options.moved_files, options.moved_gb), small, options.rounds)
     ratios = {f"{row['form'].split(',')[0]}_over_plain": row["ratio"] for row in moved}
+    for way in ("push", "pull"):  # of both kinds together
+        ours, plain = (sum(row[who] for row in moved if row["form"].startswith(way)) for who in ("ours_s", "other_s"))
+        ratios[f"{way}_over_plain"] = ours / plain
     numbers = {
         "noop_over_start_s": noop["ours_s"],
         "switch_over_dvc": switched["ratio"],

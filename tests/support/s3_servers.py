@@ -71,8 +71,8 @@ class RcloneServer(S3Server):
     store: Path = field(default_factory=Path)
     process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Starts it and waits until it answers."""
+    def start(self, *options: str) -> None:
+        """Starts it, with more of rclone's options, and waits until it answers."""
         command = [
             str(Path(sys.executable).parent / "rclone"),
             "serve",
@@ -81,10 +81,12 @@ class RcloneServer(S3Server):
             f"127.0.0.1:{self.port}",
             "--auth-key",
             f"{KEY},{SECRET}",
+            "--dir-cache-time",  # else objects that are deleted in its folder come truncated or hang
+            "1s",
         ]
         environment = os.environ | {"RCLONE_CONFIG": "/dev/null"}
         log = (self.store.parent / "rclone.log").open("ab")
-        self.process = subprocess.Popen([*command, str(self.store)], env=environment, stdout=log, stderr=log)
+        self.process = subprocess.Popen([*command, *options, str(self.store)], env=environment, stdout=log, stderr=log)
         log.close()
         wait_for(lambda: answers(self.port))
 

@@ -2,7 +2,8 @@
 
 It has the main project's cache, remotes and credentials and nothing but the .dvc files given to it. So data of any
 version can be fetched, checked and pushed while the user's own .dvc files and folders stay as they are, from inside
-a stage too, and its cost does not grow with the number of experiments.
+a stage too, and its cost does not grow with the number of experiments. Between the cache and an S3 store objects are
+moved without DVC (`object_transfer`), in its layout.
 """
 
 from __future__ import annotations
@@ -12,22 +13,27 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from explicitlm.common import layout
 from explicitlm.common.errors import DataError, ExplicitLMError, StorageError
 from explicitlm.common.shown import without_secrets
+from explicitlm.vcs.at_once import TransferError
 from explicitlm.vcs.cache import Cache
 from explicitlm.vcs.dvc import Dvc, DvcError
 from explicitlm.vcs.dvc_config import dvc_config, for_transfer
 from explicitlm.vcs.pointer import Pointer, parse_pointer
 from explicitlm.vcs.remote import Remote, default_remote
 from explicitlm.vcs.s3 import ask, probe, watching
+
+if TYPE_CHECKING:
+    from explicitlm.vcs.object_transfer import ObjectTransfer, Told
 
 NO_SPACE = re.compile("no space left|storagefull|insufficientcapacity|quotaexceeded|disk quota", re.IGNORECASE)
 GO_ON = "the same command again goes on where this one stopped"
@@ -36,8 +42,11 @@ GO_ON = "the same command again goes on where this one stopped"
 class DataStore(Cache):
     """See the module. Made by `open_store`."""
 
-    def __init__(self, folder: Path, cache: Path, links: tuple[str, ...], memo: Path, remote: Remote | None) -> None:
+    def __init__(
+        self, folder: Path, cache: Path, shared: bool, links: tuple[str, ...], memo: Path, remote: Remote | None
+    ) -> None:
         super().__init__(cache, links, memo)
+        self._shared = shared
         self._folder = folder
         self._dvc = Dvc(folder, site_cache=folder / "site")
         self._remote = remote
@@ -71,14 +80,22 @@ class DataStore(Cache):
             ask(self.remote)
         failure = None
         try:
-            targets = self._place(lacking)
-            self._once_more(lambda: self._dvc.fetch(*targets, watch=watching(self.remote, ask)))
+            self._once_more(lambda: self._bring(lacking))
         except StorageError as error:
             failure = error
         for path, pointer in lacking.items():
             if lost := self.missing(pointer):
                 raise self._why(path, pointer, lost, failure)
             self._sound.update({pointer.md5, *self.parts(pointer)} - before)
+
+    def _bring(self, lacking: Mapping[str, Pointer]) -> None:
+        watch = watching(self.remote, ask)
+        if self._objects is None:
+            self._dvc.fetch(*self._place(lacking), watch=watch)
+            return
+        for _ in ("lists of folders", "what they list"):
+            missing = {md5 for pointer in lacking.values() for md5 in self.missing(pointer)}
+            self._objects.pull(missing, watch)
 
     def push(self, pointers: Mapping[str, Pointer]) -> None:
         """Sends versions to the remote and makes sure that it really holds every object, as it was sent.
@@ -98,13 +115,14 @@ class DataStore(Cache):
         self.fetch({path: pointer for path, pointer in pointers.items() if self.missing(pointer) == [pointer.md5]})
         objects = {path: {pointer.md5, *self.parts(pointer)} for path, pointer in pointers.items()}
         needed = set().union(*objects.values())
-        wrong = sent = needed - self.on_remote(needed)
+        wrong = sent = needed - self._whole_on_remote(needed)
         for _ in range(2):
             if wrong:
                 moved = {path: pointer for path, pointer in pointers.items() if objects[path] & wrong}
-                self._forget({*wrong, *(pointer.md5 for pointer in moved.values())})
-                self._send(self._place(moved))
-                wrong = self._not_as_sent(sent | {pointer.md5 for pointer in moved.values()})
+                lists = {pointer.md5 for pointer in moved.values()}
+                self._forget(wrong | lists)
+                self._send(moved, wrong | lists)
+                wrong = self._not_as_sent(sent | lists)
         if wrong:
             raise StorageError(
                 f"remote {self.remote.place} lacks {len(wrong)} object(s) that were sent, or keeps them otherwise; "
@@ -112,19 +130,27 @@ class DataStore(Cache):
                 "explicitlm doctor; or choose another store",
             )
 
-    def _send(self, targets: list[str]) -> None:
+    def _send(self, pointers: Mapping[str, Pointer], hashes: Set[str]) -> None:
+        """Sends versions; where DVC is not needed only those of their objects that the remote lacks."""
         try:
-            self._once_more(lambda: self._dvc.push(*targets, watch=watching(self.remote, probe)))
+            self._once_more(lambda: self._transmit(pointers, hashes))
         except StorageError as error:
             if self.remote.is_s3:
                 probe(self.remote)  # says it better, if the store is gone or full
             raise _in_words(error, f"remote {self.remote.place}") from None
 
+    def _transmit(self, pointers: Mapping[str, Pointer], hashes: Set[str]) -> None:
+        watch = watching(self.remote, probe)
+        if self._objects is None:
+            self._dvc.push(*self._place(pointers), watch=watch)
+        else:
+            self._objects.push(hashes, watch)
+
     def _once_more(self, transfer: Callable[[], None]) -> None:
-        """Transfers; once more where DVC gave up on a store that answers, as after a cut of a moment (it goes on)."""
+        """Transfers; once more after giving up on a store that answers, as after a cut of a moment (it goes on)."""
         try:
             transfer()
-        except DvcError as error:
+        except (DvcError, TransferError) as error:
             if not self.remote.is_s3 or NO_SPACE.search(error.cause):
                 raise
             ask(self.remote)
@@ -206,11 +232,24 @@ class DataStore(Cache):
             (self._folder / f"{pointer.name}.dvc").write_text(own, encoding="utf-8")
         return [f"{pointer.name}.dvc" for pointer in pointers.values()]
 
-    def _not_as_sent(self, hashes: Iterable[str]) -> set[str]:
+    def _whole_on_remote(self, hashes: Set[str]) -> set[str]:
+        """Which of these objects the remote has; of an S3 store in the length that they have here."""
+        if self._objects is None:
+            return self.on_remote(hashes)
+        here = self.lengths(hashes)
+        there = self._told(self._objects, hashes)
+        return {md5 for md5, told in there.items() if here.get(md5, told.size) == told.size}
+
+    def _not_as_sent(self, hashes: Set[str]) -> set[str]:
         """Which of these objects the remote lacks, or has otherwise than their names say.
 
         A store that tells MD5 digests is believed; else an object of the right length is read back.
         """
+        if self._objects is not None:
+            objects, there, here = self._objects, self._told(self._objects, hashes), self.lengths(hashes)
+            whole = {md5 for md5, told in there.items() if told.size == here.get(md5)}
+            return {*(hashes - whole), *(md5 for md5 in whole
+                                         if not objects.is_believed(md5, there[md5]) and self._is_damaged(md5))}
         store = self._store()
 
         def is_wrong(md5: str) -> bool:
@@ -227,17 +266,40 @@ class DataStore(Cache):
             names = sorted(hashes)
             return {md5 for md5, wrong in zip(names, pool.map(is_wrong, names), strict=True) if wrong}
 
+    @cached_property
+    def _objects(self) -> ObjectTransfer | None:
+        """The quick way to the remote; None where only DVC knows one."""
+        if not self.remote.is_s3:
+            return None
+        from explicitlm.vcs.object_store import handles
+        from explicitlm.vcs.object_transfer import ObjectTransfer
+
+        ask(self.remote)  # a broken configuration is told in words
+        return ObjectTransfer(self.remote, self._cache, self._shared) if handles(self.remote) else None
+
     def on_remote(self, hashes: Iterable[str]) -> set[str]:
         """Which of these objects the remote has, by their names."""
+        if self._objects is not None:
+            return set(self._told(self._objects, set(hashes)))
         return set(self._store().oids_exist(sorted(hashes), jobs=16))
 
     def held_by_remote(self, lengths: Mapping[str, int]) -> set[str]:
         """Which of these objects the remote has in their full length; it is asked for each of them."""
+        if self._objects is not None:
+            there = self._told(self._objects, lengths.keys())
+            return {md5 for md5, told in there.items() if told.size == lengths[md5]}
         store = self._store()
         found = self.on_remote(lengths)
         with ThreadPoolExecutor(16) as pool:
             sizes = pool.map(lambda md5: store.fs.size(store.oid_to_path(md5)), sorted(found))
             return {md5 for md5, size in zip(sorted(found), sizes, strict=True) if size == lengths[md5]}
+
+    def _told(self, objects: ObjectTransfer, hashes: Set[str]) -> dict[str, Told]:
+        try:
+            return objects.told(hashes)
+        except TransferError as error:
+            ask(self.remote)  # says it better, if the store is gone
+            raise _in_words(error, f"remote {self.remote.place}") from None
 
     @property
     def is_shared(self) -> bool:
@@ -247,6 +309,10 @@ class DataStore(Cache):
         return not own or (folder is not None and folder.resolve() == self._cache.resolve())
 
     def _forget(self, hashes: Iterable[str]) -> None:
+        if self._objects is not None:  # a put takes the place of what is there, a list must not promise meanwhile
+            lists = {md5 for md5 in hashes if md5.endswith(".dir")}
+            self._objects.delete(self._told(self._objects, lists).keys())
+            return
         store = self._store()
         for md5 in store.oids_exist(sorted(hashes), jobs=16):
             store.delete(md5)
@@ -283,7 +349,8 @@ def open_store(main: Path) -> Iterator[DataStore]:
         with _in_memory(for_transfer(config)) as held:
             (folder / ".dvc/config").symlink_to(held)
             kinds = tuple(config["cache"]["type"].split(","))
-            yield DataStore(folder, cache, kinds, temporary / "explicitlm-hashed.json", default_remote(config))
+            memo, shared = temporary / "explicitlm-hashed.json", config["cache"].get("shared") == "group"
+            yield DataStore(folder, cache, shared, kinds, memo, default_remote(config))
 
 
 @contextmanager

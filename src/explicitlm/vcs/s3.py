@@ -109,31 +109,37 @@ def _told(remote: Remote, question: Callable[[Any], Any]) -> Any:
 
 def client(remote: Remote) -> Any:
     """An S3 client with the remote's own settings that gives up soon."""
-    return _client(remote.endpoint, tuple(sorted(remote.settings.items())))
+    return _client(remote.endpoint, tuple(sorted(remote.settings.items())))[1]
+
+
+def session(remote: Remote) -> Any:
+    """What botocore knows of this machine's profiles and credentials, with the remote's own settings."""
+    return _client(remote.endpoint, tuple(sorted(remote.settings.items())))[0]
 
 
 @lru_cache
-def _client(endpoint: str | None, items: tuple[tuple[str, str], ...]) -> Any:
-    """Kept, because making one costs 0.3 s and a transfer asks every few seconds."""
+def _client(endpoint: str | None, items: tuple[tuple[str, str], ...]) -> tuple[Any, Any]:
+    """Session and client; kept, because making them costs 0.3 s and a transfer asks every few seconds."""
     import botocore.session
     from botocore.config import Config
 
     settings = dict(items)
-    session = botocore.session.Session(profile=settings.get("profile"))
+    known = botocore.session.Session(profile=settings.get("profile"))
     for variable, key in (("credentials_file", "credentialpath"), ("config_file", "configpath")):
         if settings.get(key):
-            session.set_config_variable(variable, settings[key])
+            known.set_config_variable(variable, settings[key])
     verify = settings.get("ssl_verify")
-    return session.create_client(
+    made = known.create_client(
         "s3",
         endpoint_url=endpoint,
-        region_name=settings.get("region") or session.get_config_variable("region") or "us-east-1",
+        region_name=settings.get("region") or known.get_config_variable("region") or "us-east-1",
         aws_access_key_id=settings.get("access_key_id"),
         aws_secret_access_key=settings.get("secret_access_key"),
         aws_session_token=settings.get("session_token"),
         verify={"true": True, "false": False}.get(verify.lower(), verify) if verify else None,
         config=Config(connect_timeout=CONNECT_S, read_timeout=ASK_S, retries={"total_max_attempts": 1}),
     )
+    return known, made
 
 
 def _answered(remote: Remote, error: Any) -> tuple[str, str]:
