@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from s3_servers import BUCKET, KEY, SECRET, RcloneServer, S3Server, free_port
 
-from explicitlm.common.errors import DataError, ExplicitLMError
-from explicitlm.vcs.at_once import TransferError
+from explicitlm.common.errors import DataError, ExplicitLMError, TransferError
 from explicitlm.vcs.object_store import handles
 from explicitlm.vcs.object_transfer import LARGE, PART, ObjectTransfer
 from explicitlm.vcs.remote import Remote

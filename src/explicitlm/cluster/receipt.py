@@ -30,7 +30,7 @@ from explicitlm.common.errors import DataError
 from explicitlm.common.files import sha256
 from explicitlm.common.names import inside, linked_folders
 from explicitlm.datasets.table import DATASETS, TEXT
-from explicitlm.lm.data.prepare import is_noted_text, noted_files
+from explicitlm.lm.data.note import is_noted_text, noted_files
 from explicitlm.records.manifest import Id, Sealed, Status, load_sealed, save_sealed
 from explicitlm.vcs.pipeline_file import PipelineFile
 from explicitlm.vcs.pointer import parse_pointer

@@ -59,6 +59,10 @@ class StorageError(ExplicitLMError):
     exit_code = 4
 
 
+class TransferError(StorageError):
+    """Some of many objects did not pass; the others did, and the same call goes on from there."""
+
+
 class TrainingError(ExplicitLMError):
     """Training ended without a checkpoint."""
 

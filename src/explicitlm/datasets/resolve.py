@@ -56,6 +56,7 @@ class _Finder:
         self._workspace = workspace
         self._git = workspace.git
         self._head = workspace.workdir_git.head  # in an isolated tree the baseline, a commit main knows too
+        self._at_head = self._git.read_all(self._head, [dataset.pointer for dataset in DATASETS])
         self._pins = earlier_pins
 
     def find(self, dataset: Dataset, revision: str) -> DatasetPlan:
@@ -141,7 +142,7 @@ class _Finder:
         return hashes
 
     def _at(self, commit: str, dataset: Dataset) -> Pointer | None:
-        text = self._git.read(commit, dataset.pointer)
+        text = self._at_head[dataset.pointer] if commit == self._head else self._git.read(commit, dataset.pointer)
         return None if text is None else parse_pointer(text, f"{commit[:8]}:{dataset.pointer}", dataset.folder)
 
     def _current(self, dataset: Dataset) -> Pointer | None:

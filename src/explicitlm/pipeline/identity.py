@@ -81,31 +81,31 @@ def _is_finished(record: str | bytes) -> bool:
 
 
 def _check_references(experiment: str, workspace: Workspace, choose: str) -> None:
-    git = workspace.git
+    git, used = workspace.git, workspace.git.names_in_use()
     record, publish = layout.record(experiment), f"explicitlm publish {experiment}, if that is the one; else "
-    if tagged := git.tag_commit(experiment):
-        unfinished = git.read(tagged, record) is not None and git.read("HEAD", record) is None
+    if experiment in used.tags:
+        unfinished = git.read(f"refs/tags/{experiment}", record) is not None and git.read("HEAD", record) is None
         raise UsageError(f"{experiment} is used: there is a git tag of that name",
                          f"{publish if unfinished else ''}{choose}")  # fmt: skip
-    if commits := git.experiments().get(experiment):
+    if commits := used.experiments.get(experiment):
         raise UsageError(f"{experiment} is used by the DVC experiment {commits[0][:8]}",
                          f"{publish}{choose}; or free the name: dvc exp rename {experiment} {experiment}_old"
                          )  # fmt: skip
-    if below := [tag for tag in git.tags() if tag.startswith(f"{experiment}/")]:
+    if below := [tag for tag in used.tags if tag.startswith(f"{experiment}/")]:
         raise UsageError(f"{experiment} cannot become a tag: there is a git tag {below[0]}", choose)
-    if experiment in git.branches():
+    if experiment in used.branches:
         raise UsageError(f"{experiment} is the name of a branch: git would not know which of them is meant", choose)
     if commit := git.resolve(experiment):
         raise UsageError(f"{experiment} means the commit {commit[:8]} to git (by abbreviation?)", choose)
-    if twin := _case_twin(experiment, workspace):
+    if twin := _case_twin(experiment, workspace, {*used.tags, *used.experiments}):
         raise UsageError(f"{experiment} differs from {twin} in upper and lower case only: "
                          "on some disks they are one file", choose)  # fmt: skip
 
 
-def _case_twin(experiment: str, workspace: Workspace) -> str | None:
-    """A used id that is the same name but for upper and lower case."""
-    main, git = workspace.main, workspace.git
-    used = {path.stem for path in (main / layout.RECORDS).glob("*.json")} | {*git.tags(), *git.experiments()}
+def _case_twin(experiment: str, workspace: Workspace, named: set[str]) -> str | None:
+    """A used id, of those that git names or that left files, that is the same but for upper and lower case."""
+    main = workspace.main
+    used = named | {path.stem for path in (main / layout.RECORDS).glob("*.json")}
     for folder in (layout.RUNS, layout.CLUSTER):
         used |= {path.name for path in (main / folder).glob("*") if path.is_dir()}
     low = experiment.lower()

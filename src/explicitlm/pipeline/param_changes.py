@@ -9,6 +9,7 @@ import logging
 import shlex
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from explicitlm.common import layout
@@ -98,7 +99,13 @@ def _quoted(value: Any) -> str:
 
 
 def _head(workspace: Workspace) -> dict[str, Any]:
-    text = workspace.workdir_git.read("HEAD", layout.PARAMS)
+    return _params_at(workspace, workspace.workdir_git.head)
+
+
+@cache
+def _params_at(workspace: Workspace, commit: str) -> dict[str, Any]:
+    """A commit's parameters; a stage asks for them three times."""
+    text = workspace.workdir_git.read(commit, layout.PARAMS)
     values = load_yaml(text, f"HEAD:{layout.PARAMS}") if text else {}
     revisions = values.pop("data", None) or {}
     return values | {f"data.{key}": revision or "" for key, revision in revisions.items()}

@@ -9,13 +9,13 @@ import hashlib
 import logging
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 from explicitlm.common import layout, logs
 from explicitlm.common.errors import TrainingError, UsageError, run_reporting
 from explicitlm.common.files import read_json, write_text
+from explicitlm.common.interrupts import leave
 from explicitlm.records import build, store, tracking
 from explicitlm.records.manifest import Manifest, Result, load_sealed
 from explicitlm.records.schema import Items
@@ -109,4 +109,4 @@ def _lay_out(trained: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_reporting(main))
+    leave(run_reporting(main))

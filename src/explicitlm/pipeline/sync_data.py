@@ -10,13 +10,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import sys
 
 from explicitlm.common import layout, logs
 from explicitlm.common.clock import now
 from explicitlm.common.environment import DVC_EXP_NAME, MESSAGE, RESUME
 from explicitlm.common.errors import ConfigError, UsageError, run_reporting
 from explicitlm.common.files import write_json
+from explicitlm.common.interrupts import leave
 from explicitlm.datasets.resolve import resolve
 from explicitlm.datasets.switch import bring, check_untouched
 from explicitlm.pipeline import identity, param_changes
@@ -24,7 +24,6 @@ from explicitlm.pipeline.command import training_command
 from explicitlm.pipeline.data_seen import DATA_SEEN, data_seen
 from explicitlm.pipeline.params import Params, read_params
 from explicitlm.pipeline.tokens import prepare_tokens
-from explicitlm.records import question
 from explicitlm.records.manifest import DataVersion, Manifest, Question, load_sealed, save_sealed
 from explicitlm.vcs import owners, workspace_run
 from explicitlm.vcs.workspace import Workspace
@@ -137,6 +136,10 @@ def settle_id(workspace: Workspace, previous: Manifest | None, resumed: bool) ->
 
 def _question(workspace: Workspace, params: Params, data: dict[str, DataVersion | None]) -> Question | None:
     """What the experiment is compared with, as params.yaml says it, and what changes against that."""
+    if not params.against and not params.expect:
+        return None
+    from explicitlm.records import question  # records cost 0.02 s, which most runs need not pay
+
     baseline = question.check(workspace.main, params.against, params.expect)
     if baseline is None:
         return None
@@ -178,4 +181,4 @@ def _warn(manifest: Manifest) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_reporting(main))
+    leave(run_reporting(main))

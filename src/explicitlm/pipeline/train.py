@@ -28,13 +28,13 @@ from explicitlm.common.errors import (
     report,
     run_reporting,
 )
+from explicitlm.common.interrupts import leave
 from explicitlm.datasets.table import DATASETS
 from explicitlm.pipeline import identity
 from explicitlm.pipeline.command import training_arguments, training_command
 from explicitlm.pipeline.data_seen import changed_data, data_seen, sealed_data
 from explicitlm.pipeline.params import read_params
 from explicitlm.pipeline.supervise import Outcome, run_logged
-from explicitlm.records import build, store
 from explicitlm.records.manifest import Manifest, Result, Status, load_sealed, save_sealed
 from explicitlm.vcs import owners
 from explicitlm.vcs.workspace import Workspace
@@ -97,6 +97,8 @@ def main(go_on: str | None = None) -> int:
     if status == "finished":
         _findings(result)
         return 0
+    from explicitlm.records import build, store  # 0.02 s, which a training that ends well need not pay
+
     store.save(workspace.main, build.unfinished(manifest, result))
     return _fail(workspace, result, go_on or _usual_way_on(workspace, manifest.id))
 
@@ -217,4 +219,4 @@ def _stage() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_reporting(_stage))
+    leave(run_reporting(_stage))

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
-from explicitlm.common.errors import ExplicitLMError, StorageError
+from explicitlm.common.errors import ExplicitLMError, TransferError
 from explicitlm.common.shown import without_secrets
 
 logger = logging.getLogger(__name__)
@@ -20,10 +20,6 @@ ENOUGH_FAILURES = 64  # after so many the rest is not tried
 WATCH_S = 5  # between two looks at the store
 TELL_S = 20  # between two lines in a log
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # after which no other piece of work can do better
-
-
-class TransferError(StorageError):
-    """Some pieces of work failed; others may be done, and the same call goes on from there."""
 
 
 class Shown:

@@ -22,9 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from explicitlm.common import layout
-from explicitlm.common.errors import DataError, ExplicitLMError, StorageError
+from explicitlm.common.errors import DataError, ExplicitLMError, StorageError, TransferError
 from explicitlm.common.shown import without_secrets
-from explicitlm.vcs.at_once import TransferError
 from explicitlm.vcs.cache import Cache
 from explicitlm.vcs.dvc import Dvc, DvcError
 from explicitlm.vcs.dvc_config import dvc_config, for_transfer
@@ -248,8 +247,10 @@ class DataStore(Cache):
         if self._objects is not None:
             objects, there, here = self._objects, self._told(self._objects, hashes), self.lengths(hashes)
             whole = {md5 for md5, told in there.items() if told.size == here.get(md5)}
-            return {*(hashes - whole), *(md5 for md5 in whole
-                                         if not objects.is_believed(md5, there[md5]) and self._is_damaged(md5))}
+            return {
+                *(hashes - whole),
+                *(md5 for md5 in whole if not objects.is_believed(md5, there[md5]) and self._is_damaged(md5)),
+            }
         store = self._store()
 
         def is_wrong(md5: str) -> bool:

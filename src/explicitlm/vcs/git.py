@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from explicitlm.common.errors import DataError, ExplicitLMError, UsageError
 from explicitlm.common.files import sha256
@@ -32,6 +33,14 @@ IN_PROGRESS = {  # by the file that git keeps meanwhile: what it is, and how it 
 QUEUE = "refs/exps/celery/stash"  # where DVC keeps what is queued, each entry with its experiment's name
 SIGNING_S = 120  # for a person who types a pass phrase
 TRIES = 5  # to put a commit on a branch that others move at the same time
+
+
+class NamesInUse(NamedTuple):
+    """Names of tags, of branches of this clone, and of DVC's experiments with their commits."""
+
+    tags: list[str]
+    branches: list[str]
+    experiments: dict[str, list[str]]
 
 
 class Git:
@@ -106,18 +115,27 @@ class Git:
     def read_each(self, revisions: Iterable[str], path: str) -> dict[str, str | None]:
         """Text of a file at many revisions; None where it did not exist."""
         wanted = list(dict.fromkeys(revisions))
-        if not wanted:
-            return {}
+        return dict(zip(wanted, self._texts([f"{revision}:./{path}" for revision in wanted]), strict=True))
+
+    def read_all(self, revision: str, paths: Iterable[str]) -> dict[str, str | None]:
+        """Texts of many files at a revision; None where one did not exist."""
+        wanted = list(dict.fromkeys(paths))
+        return dict(zip(wanted, self._texts([f"{revision}:./{path}" for path in wanted]), strict=True))
+
+    def _texts(self, names: list[str]) -> list[str | None]:
+        """Contents of blobs, as git holds them; None for a name of none."""
+        if not names:
+            return []
         # Without filters, unlike `git show`; one process for all
-        output = run_git(self.root, "cat-file", "--batch", text="".join(f"{each}:./{path}\n" for each in wanted))
-        rest, found = output.encode("utf-8", "surrogateescape"), {}
-        for revision in wanted:
+        output = run_git(self.root, "cat-file", "--batch", text="".join(f"{name}\n" for name in names))
+        rest, found = output.encode("utf-8", "surrogateescape"), list[str | None]()
+        for _ in names:
             header, _, rest = rest.partition(b"\n")
             blob = re.fullmatch(rb"[0-9a-f]+ (\w+) (\d+)", header)
             size = int(blob[2]) if blob else -1
             content, rest = (rest[:size], rest[size + 1 :]) if blob else (b"", rest)
             is_file = blob is not None and blob[1] == b"blob"
-            found[revision] = content.decode("utf-8", "surrogateescape") if is_file else None
+            found.append(content.decode("utf-8", "surrogateescape") if is_file else None)
         return found
 
     def names(self, revision: str, folder: str) -> list[str]:
@@ -203,22 +221,30 @@ class Git:
 
     def experiments(self) -> dict[str, list[str]]:
         """DVC's experiments: commits by name (a name is unique only per baseline)."""
-        found: dict[str, list[str]] = {}
-        for reference, commit in self._experiments():
-            found.setdefault(reference.rpartition("/")[2], []).append(commit)
-        return found
+        return self.names_in_use().experiments
 
     def experiment_references(self, name: str) -> list[tuple[str, str]]:
         """References and commits of the experiments of a name."""
-        return [(reference, commit) for reference, commit in self._experiments() if reference.endswith(f"/{name}")]
+        found = self._references("refs/exps")
+        return [(reference, commit) for reference, commit in found if _experiment_of(reference) == name]
 
-    def _experiments(self) -> Iterator[tuple[str, str]]:
-        for line in self._run("for-each-ref", "--format=%(refname) %(objectname)", "refs/exps").splitlines():
-            reference, commit = line.split(" ")
-            parts = reference.split("/")
-            # refs/exps/<2 hex>/<38 hex>/<name>; refs/exps/exec and others are DVC's own scratch space
-            if len(parts) == 5 and len(parts[2]) == 2:
-                yield reference, commit
+    def names_in_use(self) -> NamesInUse:
+        """Names of tags, branches and experiments, by one look."""
+        tags, branches, experiments = list[str](), list[str](), dict[str, list[str]]()
+        for reference, commit in self._references("refs/tags", "refs/heads", "refs/exps"):
+            kind, _, name = reference.removeprefix("refs/").partition("/")
+            if kind == "tags":
+                tags.append(name)
+            elif kind == "heads":
+                branches.append(name)
+            elif experiment := _experiment_of(reference):
+                experiments.setdefault(experiment, []).append(commit)
+        return NamesInUse(tags, branches, experiments)
+
+    def _references(self, *folders: str) -> Iterator[tuple[str, str]]:
+        for line in self._run("for-each-ref", "--format=%(refname) %(objectname)", *folders).splitlines():
+            reference, _, commit = line.partition(" ")
+            yield reference, commit
 
     def queued(self) -> list[str]:
         """Names of the experiments in DVC's queue, waiting or running, the one that was put there first first."""
@@ -358,6 +384,12 @@ class Git:
 
 def _mode(path: Path) -> str:
     return "100755" if os.access(path, os.X_OK) else "100644"
+
+
+def _experiment_of(reference: str) -> str | None:
+    """The name in refs/exps/<2 hex>/<38 hex>/<name>; refs/exps/exec and others are DVC's own scratch space."""
+    parts = reference.split("/")
+    return parts[4] if len(parts) == 5 and len(parts[2]) == 2 else None
 
 
 def _excluding(paths: tuple[str, ...]) -> list[str]:

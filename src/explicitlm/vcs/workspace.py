@@ -12,15 +12,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from explicitlm.common import layout
 from explicitlm.common.environment import DVC_ROOT
 from explicitlm.common.errors import UsageError
-from explicitlm.vcs import workspace_run
-from explicitlm.vcs.data_store import DataStore, open_store
 from explicitlm.vcs.dvc import Dvc
 from explicitlm.vcs.git import Git
 from explicitlm.vcs.pipeline_file import PipelineFile
+
+if TYPE_CHECKING:
+    from explicitlm.vcs.data_store import DataStore
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Workspace:
     @cached_property
     def workdir_git(self) -> Git:
         """Git in the workdir: in an isolated one its HEAD is the experiment's baseline."""
-        return Git(self.workdir)
+        return Git(self.workdir) if self.isolated else self.git
 
     @cached_property
     def dvc(self) -> Dvc:
@@ -87,6 +89,8 @@ class Workspace:
 
     def open_store(self) -> AbstractContextManager[DataStore]:
         """The cache and the remote of the project, for as long as the context lasts."""
+        from explicitlm.vcs.data_store import open_store  # stages that move no data need none of it
+
         return open_store(self.main)
 
     def run_dir(self, experiment: str) -> Path:
@@ -99,6 +103,8 @@ class Workspace:
         Raises:
             UsageError: a plain `dvc exp run` has HEAD, HEAD is on no branch, or git does not know who commits.
         """
+        from explicitlm.vcs import workspace_run
+
         workspace_run.check_head(self.git, self.main)
         self.git.check_committable()
 

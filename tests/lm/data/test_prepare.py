@@ -11,7 +11,8 @@ import pytest
 from explicitlm.common.errors import DataError
 from explicitlm.lm.config import TrainConfig
 from explicitlm.lm.data import prepare as module
-from explicitlm.lm.data.prepare import Sources, is_noted_text, link_files, noted_files, prepare
+from explicitlm.lm.data.note import Sources, is_noted_text, link_files, noted_files
+from explicitlm.lm.data.prepare import prepare
 
 CONFIG = TrainConfig(vocab_size=320)
 

@@ -13,8 +13,8 @@ import zstandard
 from pyarrow import parquet
 
 from explicitlm.common.errors import DataError
-from explicitlm.lm.data.records import KINDS, Place, read_records, read_texts, text_parts
-from explicitlm.lm.data.source import find_files
+from explicitlm.lm.data.records import Place, read_records, read_texts, text_parts
+from explicitlm.lm.data.source import KINDS, find_files
 from explicitlm.lm.data.tokenizer import sample_texts
 
 TEXTS = [f"document {number} 文\n{'x' * (number % 50)}" for number in range(3000)]

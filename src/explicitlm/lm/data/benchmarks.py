@@ -15,8 +15,8 @@ from typing import Any
 from explicitlm.common.errors import DataError
 from explicitlm.lm.data.hashing import permutation
 from explicitlm.lm.data.knowledge import id_of
-from explicitlm.lm.data.records import KINDS, read_records, text_of
-from explicitlm.lm.data.source import find_files
+from explicitlm.lm.data.records import read_records, text_of
+from explicitlm.lm.data.source import KINDS, find_files
 
 logger = logging.getLogger(__name__)
 

@@ -5,18 +5,15 @@ They lie in a *store*, a folder that all trainings of a checkout share:
     tokenizers/<name>.json      named by the digest of the text, vocab_size and the library's version
     tokens/<name>/              named by the digests of text and tokenizer (token_files.py)
     texts/<version>.json        the digest of the text of a data version, so that it is read once only
+    prepared/<name>.json        what was found or made for versions of the data, so that it is looked for once only
 
-A tree in which a training runs has a *note* of its text: the digest, what its files looked like, and the prepared
-files. A tree with note and prepared files trains without the text. Nothing here imports torch.
+A tree in which a training runs has a *note* of its text (note.py). Nothing here imports torch.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,24 +22,14 @@ from explicitlm.common.files import write_json
 from explicitlm.lm.config import TrainConfig
 from explicitlm.lm.data.benchmarks import Benchmark, read_benchmarks
 from explicitlm.lm.data.embeddings import find_tokenizer
-from explicitlm.lm.data.records import KINDS
-from explicitlm.lm.data.source import brought, digest_files, find_files
+from explicitlm.lm.data.note import Sources, find_texts, link_files, look, read_note, write_note
+from explicitlm.lm.data.source import brought, digest_files
 from explicitlm.lm.data.token_files import META, TOKENS, Texts, TokenFile, open_tokens, prepare_tokens, token_folder
 from explicitlm.lm.data.tokenizer import TextTokenizer, load_or_train, read_tokenizer, tokenizer_path
 
 logger = logging.getLogger(__name__)
 
 TOKENS_FOLDER, TOKENIZERS_FOLDER = "tokens", "tokenizers"
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Where a training's data is. text: the training text; embeddings, cache: folders or None."""
-
-    text: Path
-    benchmarks: Path
-    embeddings: Path | None
-    cache: Path | None
 
 
 @dataclass(frozen=True)
@@ -85,55 +72,26 @@ def prepare(config: TrainConfig, sources: Sources, store: Path, note: Path, vers
         made += [f"{TOKENS_FOLDER}/{name}/{part}" for part in (META, TOKENS)]
     made = [name for name in made if (store / name).exists()]  # a tokenizer that came with the data is none of ours
     if files:
-        write_json(note, {"digest": digest, "seen": seen, "files": made})
+        write_note(note, digest, seen, made)
     return Prepared(tokenizer, train, val, benchmark, made)
-
-
-def noted_files(note: Path) -> list[str]:
-    """The prepared files that a note names, relative to the store; none where there is no note."""
-    files = _read(note).get("files", [])
-    return [name for name in files if isinstance(name, str)] if isinstance(files, list) else []
-
-
-def is_noted_text(text: Path, note: Path) -> bool:
-    """Whether the text's files look as they did when the note was written."""
-    return _look(text, find_files(text, KINDS, "the training data")) == _read(note).get("seen")
-
-
-def link_files(names: list[str], store: Path, tree: Path) -> None:
-    """Brings prepared files of one store to another, as hard links where the file system allows, else as symlinks."""
-    for name in names:
-        target = tree / name
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _link((store / name).resolve(), target)
 
 
 def _text_digest(text: Path, store: Path, note: Path, version: str) -> tuple[str, list[Path], str]:
     """The digest of the text, its files (none where it is absent) and what they look like."""
-    noted = _read(note)
+    noted = read_note(note)
     if not text.exists() and isinstance(noted.get("digest"), str):
         return str(noted["digest"]), [], ""
-    files = find_files(text, KINDS, "the training data")
-    seen = _look(text, files)
+    files = find_texts(text)
+    seen = look(text, files)
     if noted.get("seen") == seen:
         return str(noted["digest"]), files, seen
     known = store / "texts" / f"{version}.json"
-    digest = _read(known).get("digest") if version else None
+    digest = read_note(known).get("digest") if version else None
     if not isinstance(digest, str):
         digest = digest_files(files)
         if version:
             write_json(known, {"digest": digest})
     return digest, files, seen
-
-
-def _look(text: Path, files: list[Path]) -> str:
-    """A digest of names, sizes, times and inodes: the same as long as nobody touches the files."""
-    rows = []
-    for file in files:
-        stat = file.stat()
-        rows.append(f"{os.path.relpath(file, text)}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ino}")
-    return hashlib.sha256("\n".join(rows).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _tokenizer(config: TrainConfig, sources: Sources, store: Path, digest: str, files: list[Path]) -> TextTokenizer:
@@ -172,21 +130,3 @@ def _absent(text: Path, why: str) -> DataError:
     return DataError(f"the training data is missing: {text} does not exist, and {why}",
                      f"{brought(text)}; on a compute node: explicitlm cluster push ID HOST:DIR again, "
                      "on the login node")  # fmt: skip
-
-
-def _link(source: Path, target: Path) -> None:
-    with suppress(FileExistsError):
-        try:
-            target.hardlink_to(source)
-        except FileExistsError:
-            raise
-        except OSError:  # another file system
-            target.symlink_to(source)
-
-
-def _read(path: Path) -> dict[str, object]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        return value if isinstance(value, dict) else {}
-    except (OSError, ValueError):
-        return {}

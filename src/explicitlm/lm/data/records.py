@@ -17,7 +17,6 @@ import orjson
 
 from explicitlm.common.errors import DataError
 
-KINDS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 _EXPANSION = {".gz": 3.0, ".zst": 3.5, ".parquet": 2.0}  # usual bytes of text a byte of file
 _CHUNK = 1 << 19  # bytes read or decompressed at a time, few enough for a core's cache
 _ROWS = 1024  # of parquet at a time
@@ -53,7 +52,7 @@ def raw_records(path: Path, skip: int = 0, columns: Sequence[str] | None = None)
     """Numbers (from 1) and contents of a file's records: lines as they stand, empty ones too, or parquet rows.
 
     Args:
-        path: a file of one of `KINDS`; another ending is taken as plain JSON lines.
+        path: a file of one of `source.KINDS`; another ending is taken as plain JSON lines.
         skip: records at the start that are not wanted.
         columns: of parquet, those wanted; None: all.
 

@@ -13,6 +13,7 @@ from explicitlm.common.errors import DataError
 
 logger = logging.getLogger(__name__)
 
+KINDS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")  # of files that hold text
 _HASH_CHUNK = 1 << 20  # bytes read at a time
 _NAMED = 10  # files that a message names
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from explicitlm.common.errors import DataError
-from explicitlm.lm.data.prepare import Sources
+from explicitlm.lm.data.note import Sources
 
 # option -> default, help; the last three are optional where only the default path is meant
 INPUTS = {
