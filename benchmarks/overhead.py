@@ -3,7 +3,8 @@
 Both run by `dvc exp run` in projects of the same data and parameters, in turn, several rounds in one go. The training
 is a stub that only writes its files (tests/support/stub_training.py), so that nothing is to be taken off. Also timed:
 the same in isolation (--temp), publishing, `explicitlm --help`, and runs beside 100 and 500 published experiments.
-Wall and CPU seconds of the whole process tree; ratios of wall seconds, those of pointers of CPU seconds.
+Wall and CPU seconds of the whole process tree. Ratios are of wall seconds, those of pointers of CPU seconds; on a busy
+machine only CPU seconds mean something. After --minutes no new round begins.
 """
 
 from __future__ import annotations
@@ -57,9 +58,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each kind, of which the median counts")
+    parser.add_argument("--minutes", type=float, default=8, help="after which no new round begins")
     options = parser.parse_args()
+    load = os.getloadavg()[1]
     with tempfile.TemporaryDirectory() as folder:
-        times = measure(Path(folder), options.rounds)
+        times = measure(Path(folder), options.rounds, time.monotonic() + 60 * options.minutes)
     middle = {
         what: Cost(*(statistics.median(cost[kind] for cost in costs) for kind in (0, 1)))
         for what, costs in times.items()
@@ -71,6 +74,7 @@ def main() -> None:
             "wall s": round(cost.wall, 2),
             "CPU s": round(cost.cpu, 2),
             "wall over trivial": f"{cost.wall / trivial.wall:.2f}",
+            "CPU over trivial": f"{cost.cpu / trivial.cpu:.2f}",
         }
         for what, cost in middle.items()
     ]
@@ -78,17 +82,22 @@ def main() -> None:
         "exp_run_over_trivial_s": middle["ours"].wall - trivial.wall,
         "exp_run_over_trivial_ratio": middle["ours"].wall / trivial.wall,
         "exp_run_over_trivial_cpu_s": middle["ours"].cpu - trivial.cpu,
+        "exp_run_over_trivial_cpu_ratio": middle["ours"].cpu / trivial.cpu,
         "temp_over_trivial_s": middle["ours with --temp"].wall - trivial.wall,
         "publish_s": middle["publish"].wall,
+        "publish_cpu_s": middle["publish"].cpu,
         "pointers_100_over_0": middle["ours beside 100 published"].cpu / middle["ours"].cpu,
         "pointers_500_over_0": middle["ours beside 500 published"].cpu / middle["ours"].cpu,
         "help_s": middle["help"].wall,
+        "help_cpu_s": middle["help"].cpu,
+        "rounds": len(times["trivial"]),
+        "load_before": load,
     }
     report("one experiment on top of its training", {"overhead": rows}, numbers, options.json)
 
 
-def measure(folder: Path, rounds: int) -> dict[str, list[Cost]]:
-    """Costs by kind of run."""
+def measure(folder: Path, rounds: int, until: float) -> dict[str, list[Cost]]:
+    """Costs by kind of run, of at least one round; none begins after `until` (monotonic)."""
     commands = stub_training(folder / "stub")
     ours, plain = project(folder / "ours", commands), project(folder / "plain", commands)
     (plain / "dvc.yaml").write_text(TRIVIAL)
@@ -96,6 +105,8 @@ def measure(folder: Path, rounds: int) -> dict[str, list[Cost]]:
     crowded = {number: beside(ours, folder / f"crowded_{number}", commands, number) for number in (100, 500)}
     times: dict[str, list[Cost]] = {}
     for number in range(rounds + 1):
+        if times and time.monotonic() > until:
+            break
         name, seed = f"exp_{number}", ["-S", f"seed={number}"]
         costs = {
             "trivial": run(plain, commands, "dvc", "exp", "run", "-n", name, *seed),
