@@ -8,12 +8,16 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from messages import messages
 from sandbox import Sandbox, make_project, sandbox_env
 from stub_training import stub_training
 from warm_training import warm_training
 
 pytest_plugins = ["s3_servers", "slurm_server", "two_hosts", "two_host_slurm", "following"]
+
+settings.register_profile("explicitlm", deadline=None)  # a busy machine is no failure
+settings.load_profile("explicitlm")
 
 
 @pytest.fixture(scope="session")
