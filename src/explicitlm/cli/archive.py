@@ -9,7 +9,6 @@ import typer
 from explicitlm.cli.options import AsJson, show, show_json
 from explicitlm.common import logs
 from explicitlm.common.errors import UsageError
-from explicitlm.vcs.workspace import Workspace
 
 app = typer.Typer()
 
@@ -34,6 +33,7 @@ def archive_command(
       explicitlm archive --restore
     """
     from explicitlm.pipeline import archive
+    from explicitlm.vcs.workspace import Workspace
 
     if dry and restore:
         raise UsageError("--dry and --restore exclude each other", "explicitlm archive --help")

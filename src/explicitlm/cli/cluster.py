@@ -12,7 +12,6 @@ import typer
 from explicitlm.cli.options import Against, AsJson, Assignments, Expect, Message, NewId, show_json
 from explicitlm.common import logs
 from explicitlm.common.errors import UsageError
-from explicitlm.vcs.workspace import Workspace
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,6 +50,7 @@ def pre_command(
     """
     from explicitlm.cluster.pre import pre
     from explicitlm.pipeline.run import Request
+    from explicitlm.vcs.workspace import Workspace
 
     pre(Workspace.find(), experiment, Request(message, assignments or [], against, expect))
     logger.info(f"next: explicitlm cluster push {experiment} HOST:DIR (none with a shared file system), "
@@ -66,6 +66,7 @@ def push_command(experiment: Id, place: Place, only_print: Print = False) -> Non
       explicitlm cluster push exp_002 gpu01:/scratch/me
     """
     from explicitlm.cluster import transfer
+    from explicitlm.vcs.workspace import Workspace
 
     main = Workspace.find().main
     if only_print:
@@ -100,6 +101,7 @@ def fetch_command(experiment: Id, place: Place, only_print: Print = False) -> No
       explicitlm cluster fetch exp_002 gpu01:/scratch/me
     """
     from explicitlm.cluster import transfer
+    from explicitlm.vcs.workspace import Workspace
 
     main = Workspace.find().main
     if only_print:
@@ -126,6 +128,7 @@ def post_command(
       explicitlm cluster post exp_002 --sync-only
     """
     from explicitlm.cluster import post
+    from explicitlm.vcs.workspace import Workspace
 
     if sync_only and killed:
         raise UsageError("--sync-only and --killed exclude each other", "explicitlm cluster post --help")
@@ -153,6 +156,7 @@ def list_command(
       explicitlm cluster list
     """
     from explicitlm.cluster.pending import pending
+    from explicitlm.vcs.workspace import Workspace
 
     found = pending(Workspace.find().main)
     if as_json:
@@ -185,6 +189,7 @@ def submit_command(
     """
     from explicitlm.cluster.schedulers import SCHEDULER
     from explicitlm.cluster.schedulers.protocol import JobRequest
+    from explicitlm.vcs.workspace import Workspace
 
     request = JobRequest(nodes, gpus, time, warn, python, tuple(sbatch or ()))
     job = SCHEDULER.submit(Workspace.find().main, experiments, at, request)
