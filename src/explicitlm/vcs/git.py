@@ -241,12 +241,6 @@ class Git:
                 experiments.setdefault(experiment, []).append(commit)
         return NamesInUse(tags, branches, experiments)
 
-    def queued(self) -> list[str]:
-        """Names of the experiments in DVC's queue, waiting or running, the one that was put there first first."""
-        kept = self._try("log", "--walk-reflogs", "--format=%gs", QUEUE, "--") or ""
-        names = [line.rpartition(":")[2] for line in kept.splitlines()]  # commit: dvc-exp:COMMIT:BASELINE:NAME
-        return [name for name in reversed(names) if name]
-
     def _references(self, *folders: str) -> Iterator[tuple[str, str]]:
         for line in self._run("for-each-ref", "--format=%(refname) %(objectname)", *folders).splitlines():
             reference, _, commit = line.partition(" ")
