@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,8 @@ from typing import IO
 import psutil
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from explicitlm.pipeline.launcher import training_lines
 
 STEP = re.compile(rb"^step (\d+)/(\d+)\s*(.*)")
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
@@ -172,7 +174,7 @@ def _copy(source: IO[bytes], log: _Log, keep: int = 20, shown: bool = True) -> l
                TextColumn("{task.fields[values]}"), TimeRemainingColumn())  # fmt: skip
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = None
-        for line in _without_launchers_traceback(source):
+        for line in training_lines(source):
             log.write(line)
             tail = [*tail[1 - keep :], line.decode("utf-8", "replace").rstrip()]
             step = STEP.match(line)
@@ -192,23 +194,3 @@ def _copy(source: IO[bytes], log: _Log, keep: int = 20, shown: bool = True) -> l
                     sys.stdout.buffer.write(line)
                     sys.stdout.buffer.flush()
     return tail
-
-
-def _without_launchers_traceback(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Drops what `accelerate launch` adds when its child failed: its own traceback, after the child's true words."""
-    first: bytes | None = None
-    inside = False
-    for line in lines:
-        if first is not None:
-            inside = b'/accelerate", line' in line
-            if not inside:
-                yield first
-            first = None
-        if inside:
-            inside = not line.startswith(b"subprocess.CalledProcessError")
-        elif line.startswith(b"Traceback (most recent call last)"):
-            first = line
-        else:
-            yield line
-    if first is not None:
-        yield first
