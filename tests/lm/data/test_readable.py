@@ -17,8 +17,8 @@ CONFIG = TrainConfig(vocab_size=300, dim=32, knowledge_num=256, n_heads=4, n_kv_
 @pytest.mark.parametrize(
     ("dataset", "name", "text", "cause"),
     [
-        ("database", "corpus.txt", "Ada lives in Oslo.", r"holds no .*\.jsonl.* found: corpus.txt"),
-        ("database", "corpus.json", '[{"text": "Ada"}]', r"holds no .*\.jsonl.* found: corpus.json"),
+        ("database", "corpus.txt", "Ada lives in Oslo.", r"holds no \.jsonl"),
+        ("database", "corpus.json", '[{"text": "Ada"}]', r"holds no \.jsonl"),
         ("database", "a.jsonl", '{"text": "Ada"}\n{"content": "Bo"}\n', r'a.jsonl, line 2: .*"text"'),
         ("database", "a.jsonl", '["Ada"]\n', "a.jsonl, line 1"),
         ("database", "a.jsonl", "Ada lives in Oslo.\n", "a.jsonl, line 1: broken JSON"),
@@ -34,7 +34,7 @@ def test_texts(tmp_path: Path, dataset: str, name: str, text: str, cause: str) -
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=cause) as caught:
         CHECKS[f"data/{dataset}"](tmp_path, CONFIG)
-    assert caught.value.hint
+    assert name in f"{caught.value.cause} {caught.value.hint}"
 
 
 @pytest.mark.parametrize(
