@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from following import run_hint
 
@@ -37,6 +38,9 @@ def ailing(project, tmp_path: Path):
     (project.root / "data/database/link").symlink_to(tmp_path / "elsewhere")
     (project.root / "data/benchmarks/more.jsonl").write_text("{}\n")
     shutil.rmtree(project.root / "data/knowledge_base")
+    (project.root / "data/embeddings").mkdir()
+    np.save(project.root / "data/embeddings/table.npy", np.zeros((3, 4), np.float32))
+    project.dvc("add", "-q", "data/embeddings")
     (project.root / "src/explicitlm/new.py").write_text("")
     (Path(project.env["HOME"]) / ".gitconfig").write_text("[user]\n\tuseConfigOnly = true\n")
     return project
@@ -53,12 +57,14 @@ def test_many_faults_at_once_each_with_what_mends_it(ailing) -> None:
     assert found["data/database"]["state"] == "warn" and "link/" in found["data/database"]["detail"]
     assert found["data/benchmarks"]["state"] == "fail"
     assert found["data/knowledge_base"]["state"] == "warn"
+    assert "have shape [3, 4], not [300, 32]" in found["format of data/embeddings"]["detail"]
     assert found["code"]["state"] == "warn" and "new.py" in found["code"]["detail"]
 
     ailing.shell(found["publishing"]["hint"])
     ailing.explicitlm("remote", "local")
     ailing.shell(found["data/benchmarks"]["hint"].split("put it aside: ")[1])
     ailing.dvc("checkout", "-q", "data/knowledge_base.dvc")  # dvc pull, if the remote had it
+    ailing.dvc("remove", "-q", "data/embeddings.dvc", "--outs")
     run_hint(ailing, found["data/database"]["hint"], "to have it in one: (.*)")
     run_hint(ailing, found["code"]["hint"])
     again = lines(ailing)

@@ -15,12 +15,14 @@ from typing import Literal
 
 from explicitlm.common.aside import put_aside, put_away
 from explicitlm.common.errors import ExplicitLMError, UsageError, remedy
+from explicitlm.common.files import sha256
 from explicitlm.datasets.resolve import resolve
 from explicitlm.datasets.scan import fits, scan
 from explicitlm.datasets.table import DATASETS, Dataset
 from explicitlm.pipeline import preflight
 from explicitlm.pipeline.identity import NOT_CODE
 from explicitlm.pipeline.params import read_params
+from explicitlm.pipeline.readable import check_readable
 from explicitlm.vcs import s3
 from explicitlm.vcs.data_store import remote_of
 from explicitlm.vcs.pointer import parse_pointer
@@ -56,9 +58,11 @@ def examine() -> list[Check]:
     checks: list[Callable[[Workspace], Iterator[Check]]] = [
         _git,
         _dvc,
+        _ascii,
         _remote,
         _parameters,
         _data,
+        _formats,
         _disk,
         _environment,
         _logs,
@@ -105,6 +109,35 @@ def _dvc(workspace: Workspace) -> Iterator[Check]:
     else:
         yield Check("dvc", "ok", f"default remote {remote.place}")
     yield Check("cache", "ok", str(preflight.check_cache(workspace)))
+
+
+def _ascii(workspace: Workspace) -> Iterator[Check]:
+    """DVC writes the configuration of an isolated run in ASCII: other letters in these places end it before it starts.
+
+    `explicitlm run` starts DVC in such a way that it can.
+    """
+    cache = preflight.check_cache(workspace)
+    link = Path.home() / f"dvc-cache-{sha256(os.fsencode(cache))[:8]}"
+    moved = f"ln -s {shlex.quote(str(cache))} {link} && dvc config --local cache.dir {link}"
+    places = {
+        f"the cache's path {cache}": (
+            str(cache),
+            moved if str(link).isascii() else "a clone in a folder named in ASCII",
+        ),
+        ".dvc/config.local": (_text(workspace.main / ".dvc/config.local"), "use ASCII in .dvc/config.local"),
+        ".git/config": (
+            _text(workspace.main / ".git/config"),
+            "git config --global instead of --local for such a text",
+        ),
+    }
+    for place, (text, hint) in places.items():
+        if not text.isascii():
+            yield Check("isolated runs", "warn", f"`dvc exp run --temp` and `dvc queue start` cannot start: DVC writes "
+                        f"{place} in ASCII (`dvc exp run` and `explicitlm run` can)", hint)  # fmt: skip
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def _remote(workspace: Workspace) -> Iterator[Check]:
@@ -198,6 +231,25 @@ def _kept(workspace: Workspace, dataset: Dataset, name: str) -> str:
         return "take its name out of .dvcignore, if it is to be in one"
     copy = shlex.join(["cp", "-rL", path, f"{path}.copy"])
     return f"to have it in one: {copy} && {put_away(path, workspace.workdir)} && dvc add {dataset.path}"
+
+
+def _formats(workspace: Workspace) -> Iterator[Check]:
+    """Whether a training can read the versions that lie here; what keeps them from being known has its own line."""
+    try:
+        params = read_params(workspace)
+        plans = resolve(workspace, params.revisions)
+    except ExplicitLMError:
+        return
+    for plan in plans:
+        listing = scan(workspace.workdir / plan.dataset.path)
+        if plan.target is None or plan.target != plan.current or listing is None or not fits(listing, plan.target):
+            continue
+        try:
+            check_readable(workspace, [plan], params.train)
+        except ExplicitLMError as error:
+            yield Check(f"format of {plan.dataset.path}", "fail", error.cause, error.hint)
+        else:
+            yield Check(f"format of {plan.dataset.path}", "ok", "a training can read it")
 
 
 def _disk(workspace: Workspace) -> Iterator[Check]:

@@ -78,17 +78,16 @@ def test_killed_for_good_keeps_a_record_with_the_logs_end(project) -> None:
 
 
 def test_failed_there_is_a_failed_record_here(project) -> None:
-    (project.root / "data/knowledge_base/facts.json").unlink()
-    (project.root / "data/knowledge_base/facts.json").write_text('["fine", broken]')
-    project.dvc("add", "-q", "data/knowledge_base")
-    project.commit("broken data", "data/knowledge_base.dvc")
+    script = project.root / "1_pretrain.py"
+    script.write_text(script.read_text().replace("import sys\n", "raise SystemExit('no such luck')\n", 1))
+    project.commit("broken code", "1_pretrain.py")
     project.explicitlm("cluster", "pre", "bad")
     done = project.explicitlm("cluster", "train", "bad", check=False)
     assert done.returncode == 5 and "Traceback" not in done.stdout + done.stderr
     assert "sealed: failed" in done.stdout
     project.explicitlm("cluster", "post", "bad")
     record = project.record("bad")
-    assert record["status"] == "failed" and "facts.json" in record["failure"]["error"]
+    assert record["status"] == "failed" and "no such luck" in record["failure"]["error"]
     assert project.git("tag") == "" and project.git("status", "--porcelain") == ""
     before = project.git("rev-parse", "HEAD")
     project.explicitlm("cluster", "post", "bad")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from messages import messages
 
@@ -138,6 +139,86 @@ def test_a_pin_on_a_tag_only_version_is_a_leftover_afterwards(box) -> None:
     pinned = versions(box, dataset="exp_y")["database"].target.md5
     sync(box, pins={"dataset": pinned})
     assert documents(box) == 96
+
+
+@pytest.fixture
+def optional(box):
+    """The project with two optional datasets in HEAD; gives the commit."""
+    np.save(folder(box, "embeddings") / "table.npy", np.zeros((300, 32), np.float32))
+    np.save(folder(box, "cache") / "bank.npy", np.zeros((256, 16), np.uint16))
+    box.dvc("add", "-q", "data/embeddings", "data/cache")
+    box.git("add", "data/.gitignore")
+    return box.commit("optional data", "data/embeddings.dvc", "data/cache.dvc")
+
+
+def folder(box, name: str) -> Path:
+    path = box.root / "data" / name
+    path.mkdir()
+    return path
+
+
+def test_an_optional_dataset_that_head_has_need_not_be_used(box, optional: str) -> None:
+    unused = {"embedding": "none", "cache": "none", "database_init": "none"}
+    plans = versions(box, **unused)
+    for name in ("embeddings", "cache", "knowledge_base"):
+        assert plans[name].target is None and plans[name].version is None
+    sync(box, **unused)
+    assert not any((box.root / "data" / name).exists() for name in ("embeddings", "cache", "knowledge_base"))
+    assert any("embeddings: not used" in line for line in sync(box, **unused))
+    # What the next run finds: the last one used none of them, so that HEAD's versions come back
+    sync(box, dict.fromkeys(unused, "none"))
+    assert box.git("status", "--porcelain") == "" and (box.root / "data/embeddings/table.npy").exists()
+
+
+def test_what_training_needs_or_git_does_not_hold_cannot_be_left_out(box, optional: str) -> None:
+    with pytest.raises(DataError, match=r"data.dataset=none: training needs data/database"):
+        sync(box, dataset="none")
+    np.save(folder(box, "embeddings-2") / "table.npy", np.ones((300, 32), np.float32))
+    (box.root / "data/embeddings/table.npy").unlink()
+    shutil.copy(box.root / "data/embeddings-2/table.npy", box.root / "data/embeddings/table.npy")
+    box.dvc("add", "-q", "data/embeddings")
+    with pytest.raises(DataError, match="an uncommitted version"):
+        sync(box, embedding="none")
+    assert (box.root / "data/embeddings/table.npy").exists()
+
+
+def test_one_version_has_one_commit_whatever_named_it(box) -> None:
+    """Records of equal data are found by one search: the first commit that gave data/X.dvc this content."""
+    first, head = older(box), box.git("rev-parse", "HEAD")
+    box.git("checkout", "-q", first, "--", "data/database.dvc")
+    again = box.commit("back again", "data/database.dvc")
+    box.git("tag", "snapshot", again)
+    box.git("checkout", "-q", "-b", "side", head)
+    for name in (first, "snapshot", "main", again[:8]):
+        assert versions(box, dataset=name)["database"].version.commit == first
+    assert versions(box)["database"].version.commit == head
+
+
+def test_a_commit_of_a_branch_comes_before_that_of_an_experiment(box) -> None:
+    """An experiment's own commit held the data first; its user committed it afterwards."""
+    head = box.git("rev-parse", "HEAD")
+    add_data(box)
+    experiment = box.commit("dvc's commit", "data/database.dvc")
+    box.git("tag", "exp_z")
+    box.git("reset", "-q", "--soft", head)
+    assert versions(box, dataset="exp_z")["database"].version.commit == experiment, "no branch has it yet"
+    mine = box.commit("my data", "data/database.dvc")
+    for name in ("", "exp_z", "main"):
+        assert versions(box, dataset=name)["database"].version.commit == mine
+
+
+def test_an_older_pointer_with_other_line_ends_is_known(box) -> None:
+    """`git checkout REV -- data/database.dvc` writes CRLF where core.autocrlf says so."""
+    box.git("config", "core.autocrlf", "true")
+    box.git("checkout", "-q", older(box), "--", "data/database.dvc")
+    assert b"\r\n" in (box.root / "data/database.dvc").read_bytes()
+    box.dvc("checkout", "-q", "data/database.dvc")
+    found = versions(box, dataset=older(box))["database"]
+    assert found.version.commit == older(box) and not found.version.uncommitted
+    sync(box, dataset=older(box))
+    assert documents(box) == 48
+    sync(box)
+    assert documents(box) == 96 and versions(box)["database"].version.commit == box.git("rev-parse", "HEAD")
 
 
 def test_a_pin_over_uncommitted_data_is_refused(box) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from explicitlm.cli.main import main
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +78,26 @@ def test_a_trace_and_a_reason(published: Any) -> None:
     assert why["author"] == "Tester <tester@example.org>" and why["row"] == reads[-1]["row"]
 
 
-def test_it_speaks_greedily_and_by_a_seed(published: Any) -> None:
-    def said(*words: str) -> str:
-        return published.explicitlm("generate", "exp_001", "Ada", "-n", "12", *words).stdout
+def in_process(box: Any, monkeypatch: Any, capsys: Any, *words: str) -> tuple[Any, str, str]:
+    """Exit code and output of a command run here, where torch is loaded already."""
+    monkeypatch.chdir(box.root)
+    monkeypatch.setattr(sys, "argv", ["explicitlm", *words])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code, *capsys.readouterr()
 
-    assert said() == said() and said().startswith("Ada")
-    assert said("--temperature", "1", "--seed", "3") == said("--temperature", "1", "--seed", "3")
-    assert len({said("--temperature", "1", "--seed", str(seed)) for seed in range(3)}) > 1
+
+def test_it_speaks_greedily_and_by_a_seed(published: Any, monkeypatch: Any, capsys: Any) -> None:
+    def said(*words: str) -> str:
+        answered = in_process(published, monkeypatch, capsys, "generate", "exp_001", "Ada", "-n", "12", *words)
+        assert answered[0] == 0
+        return answered[1]
+
+    assert said() == said() == published.explicitlm("generate", "exp_001", "Ada", "-n", "12").stdout
+    assert said().startswith("Ada")
+    drawn = [said("--temperature", "1", "--seed", str(seed)) for seed in (0, 1, 2, 0)]
+    assert drawn[0] == drawn[3] and len(set(drawn)) > 1
 
 
 @pytest.mark.parametrize(
@@ -97,9 +113,11 @@ def test_it_speaks_greedily_and_by_a_seed(published: Any) -> None:
         (("add", "exp_001", "Bo sings.", "--object", "Rome", "--as", "exp_x"), "does not say the object"),
     ],
 )
-def test_mistakes_change_nothing(published: Any, words: tuple[str, ...], message: str) -> None:
+def test_mistakes_change_nothing(
+    published: Any, words: tuple[str, ...], message: str, monkeypatch: Any, capsys: Any
+) -> None:
     before = published.snapshot()
-    done = published.explicitlm("knowledge", *words, check=False)
-    assert done.returncode > 0 and message in done.stderr and "Traceback" not in done.stderr
+    code, _, said = in_process(published, monkeypatch, capsys, "knowledge", *words)
+    assert code > 0 and message in said and "Traceback" not in said
     assert published.snapshot() == before
     assert not Path(published.root / "experiments/records/exp_x.json").exists()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
@@ -95,6 +97,9 @@ done"""
     assert shell(loop).stdout == "exp_001: knowledge_num=256\n"
     commit = json.loads(shell("jq '.versions.data' experiments/records/*.json").stdout)["dataset_commit"]
     assert shell(f'grep -l \'"dataset_commit": "{commit}"\' experiments/records/*.json').stdout
+    guide = (Path(__file__).parents[2] / "docs/data.md").read_text(encoding="utf-8")
+    (search,) = re.findall(r"^grep .*", guide, flags=re.MULTILINE)  # by the first characters, as git shows them
+    assert "exp_001.json" in shell(search.replace("d2de793a", commit[:8])).stdout
     python = """
 import json
 from pathlib import Path

@@ -38,6 +38,37 @@ def test_a_sound_project_passes_and_nothing_is_left(here) -> None:
     assert here.snapshot() == before
 
 
+def test_data_that_training_cannot_read(here) -> None:
+    (here.root / "data/knowledge_base/more.json").write_text('[{"fact": "Ada lives in Oslo."}]')
+    here.dvc("add", "-q", "data/knowledge_base")
+    hint = refused(here, r"more.json, entry 1: no fact \(a string, or an object with", DataError)
+    assert hint == "correct the entry in the knowledge base"
+    (here.root / "data/knowledge_base/more.json").unlink()
+    (here.root / "data/knowledge_base/more.json").write_text('["Ada lives in Oslo."]')
+    here.dvc("add", "-q", "data/knowledge_base")
+    check(here)
+
+
+def test_an_import_that_nobody_can_fetch(here, tmp_path: Path) -> None:
+    upstream = type(here)(tmp_path / "upstream", here.env)
+    (upstream.root / "facts").mkdir(parents=True)
+    (upstream.root / "facts/facts.json").write_text('["Ada lives in Oslo."]')
+    upstream.shell("git init -q && dvc init -q && dvc add -q facts && git add -A && git commit -qm facts")
+    here.dvc("remove", "-q", "data/knowledge_base.dvc", "--outs")
+    here.dvc("import", "-q", "../upstream", "facts", "-o", "data/knowledge_base")
+    here.commit("imported", "data/knowledge_base.dvc")
+    for again in (False, True):
+        shutil.rmtree(here.root / "data/knowledge_base", ignore_errors=True)
+        shutil.rmtree(here.root / ".dvc/cache")
+        here.dvc("add", "-q", "data/database", "data/benchmarks")
+        if again:
+            shutil.rmtree(upstream.root)
+            hint = refused(here, "was imported, and neither the cache nor the remote has it", DataError)
+            here.shell(hint.rpartition(": ")[2])
+        else:
+            check(here)  # brings it
+
+
 def test_a_tag_below_the_name(here) -> None:
     here.git("tag", "exp_b/old")
     refused(here, "exp_b/old")

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from processes import AS_FROM_A_TERMINAL, wait_for
 
+from explicitlm.pipeline.launcher import training_lines
+
 # A handler may interrupt a print, and must not print then: it writes to the file descriptor.
 WORKER = """
 import os, signal, sys, time
@@ -67,6 +69,32 @@ def test_output_goes_to_terminal_and_log_and_the_exit_code_is_kept(tmp_path: Pat
     out, _ = done.communicate()
     assert log.read_text() == "one\n错误\n"
     assert "one" in out and '"exit_code": 7' in out and '"signal": null' in out
+
+
+LAUNCHED = """\
+The following values were not passed to `accelerate launch` and had defaults used instead:
+\t`--num_processes` was set to a value of `2`
+\t\tMore than one GPU was found, enabling multi-GPU training.
+To avoid this warning pass in values for each of the problematic parameters or run `accelerate config`.
+step 1/3 loss 2.5
+Traceback (most recent call last):
+  File "/project/src/explicitlm/lm/training/loop.py", line 1, in run
+ValueError: the true cause
+W1125 08:27:26.000000 123 torch/distributed/elastic/multiprocessing/api.py:900] Sending process 12 SIGTERM
+E1125 08:27:27.000000 123 torch/distributed/elastic/multiprocessing/api.py:874] failed (exitcode: 1) local_rank: 0
+Traceback (most recent call last):
+  File "/venv/bin/accelerate", line 8, in <module>
+    sys.exit(main())
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+============================================================
+1_pretrain.py FAILED
+"""
+
+
+def test_the_launchers_own_words_are_left_out() -> None:
+    lines = [line.encode() for line in LAUNCHED.splitlines(keepends=True)]
+    kept = [line.decode().rstrip() for line in training_lines(lines)]
+    assert kept == LAUNCHED.splitlines()[4:8]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])

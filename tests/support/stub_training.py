@@ -2,6 +2,7 @@
 
 For tests and benchmarks of everything around the training: git, DVC, the stages and the commands are the real ones, run
 as processes; only the training takes 0.1 s instead of many, and its "weights" are a digest of its arguments and data.
+With STUB_TRAINING=fails it fails after it has saved a state.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ run_dir, out = pathlib.Path(os.environ["EXPLICITLM_RUN_DIR"]), pathlib.Path("che
 data = pathlib.Path("experiments/run/data.json").read_text()
 digest = hashlib.sha256(json.dumps([arguments, data]).encode()).hexdigest()
 run_dir.mkdir(parents=True, exist_ok=True)
+if os.environ.get("STUB_TRAINING") == "fails":
+    (run_dir / "states/step-000003").mkdir(parents=True)
+    told = {{"status": "failed", "exit_code": 5, "error": "the loss is nan at step 4: training has diverged"}}
+    (run_dir / "status.json").write_text(json.dumps(told))
+    sys.exit("error: the loss is nan at step 4: training has diverged")
 (run_dir / "status.json").write_text(json.dumps({{"status": "done", "exit_code": 0}}))
 machine = {{"python_version": platform.python_version(), "cuda_version": None, "num_gpus": 0, "world_size": 1}}
 (run_dir / "environment.json").write_text(json.dumps(machine))
@@ -30,7 +36,10 @@ out.mkdir(parents=True, exist_ok=True)
 (out / "config.json").write_text(json.dumps(arguments))
 (out / "tokenizer.json").write_text("{{}}")
 loss = int(digest[:6], 16) / 2**24 + 2
-metrics = {{"val_loss": loss, "perplexity": 2.0**loss, "steps": 3}}
+shares = ("acc_object_prediction", "acc_relation_reasoning", "acc_fact_verification", "greedy_object_prediction",
+          "memory_hit_rate", "memory_hit_rate_right", "memory_hit_rate_wrong", "memory_recall", "memory_rows_read")
+metrics = {{"val_loss": loss, "val_ppl": 2.0**loss, **{{key: loss % 1 for key in shares}}, "train_loss": loss + 0.1,
+           "steps": 3, "tokens": 900, "val_tokens": 90, "val_items": 9}}
 pathlib.Path("experiments/items.jsonl.zst").write_text(f"answers of {{digest}}")
 folder = pathlib.Path("experiments/run")
 (folder / "metrics.json").write_text(json.dumps(metrics))

@@ -125,7 +125,7 @@ def answers(root: Path) -> dict[str, object]:
         "digest": git.diff_digest(()),
         "untracked": git.untracked(()),
         "read": git.read("HEAD", "data.dvc"),
-        "last": git.last_change("HEAD", "data.dvc"),
+        "on branches": git.history("data.dvc", branches_only=True),
         "resolve": git.resolve("HEAD~1"),
         "shallow": git.is_shallow(),
         "names": git.names("HEAD", "."),

@@ -67,6 +67,28 @@ def test_living_dead_and_unknown(root: Path, training: subprocess.Popen[bytes]) 
     assert "20/200" in text and "NaN" in text
 
 
+def test_jobs_of_other_projects_and_a_scheduler_that_says_strange_things_are_no_runs(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A squeue in the place of the real one, which only says what it should."""
+    jobs = root / layout.CLUSTER / "jobs"
+    jobs.mkdir(parents=True)
+    (jobs / "two.sh").write_text("ids=(exp_1 'exp 2')\n")
+    (tmp_path / "bin").mkdir()
+    said = ["PENDING|N/A|/elsewhere/job.sh", f"RUNNING|1|{jobs}/two.sh", f"PENDING|0|{jobs}/two.sh", "slurm_load_jobs",
+            f"PENDING|9|{jobs}/two.sh", f"PENDING|0|{jobs}/gone.sh"]  # fmt: skip
+    squeue = tmp_path / "bin/squeue"
+    squeue.write_text("#!/bin/sh\ncat <<'END'\n" + "\n".join(said) + "\nEND\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}")
+    found = runs.current(Workspace(root, root))
+    assert {run.id: (run.place, run.state) for run in found} == {
+        "exp_1": ("cluster", "pending"), "exp 2": ("cluster", "running"),
+    }  # fmt: skip
+    squeue.write_text("#!/bin/sh\nexit 1\n")
+    assert runs.current(Workspace(root, root)) == []
+
+
 def test_silence_is_told(root: Path, training: subprocess.Popen[bytes]) -> None:
     leave(root, "slow", "running", training.pid)
     os.utime(root / layout.log("slow"), (1e9, 1e9))

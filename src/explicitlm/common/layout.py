@@ -51,6 +51,7 @@ REPORTS = (
     "tracker.json",
     "inputs.json",
     "usage.json",
+    "knowledge.json",
 )  # of a training, in its run folder
 STATES = "states"  # resume states, in the run folder
 

@@ -6,10 +6,11 @@ as the experiment, every other tag as the name of a snapshot.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from explicitlm.common.errors import DataError
+from explicitlm.datasets.origin import held, parsed
 from explicitlm.datasets.table import Dataset, by_name
 from explicitlm.records import store
 from explicitlm.vcs.git import Git
@@ -62,12 +63,12 @@ def versions(workspace: Workspace, name: str) -> list[Version]:
     named = _tags(git, dataset, set(store.ids(workspace.main)))
     found: dict[str, Version] = {}
     current = _current(workspace, dataset)
-    history = git.history(dataset.pointer)
-    texts = git.read_each((commit for commit, _, _ in history), dataset.pointer)
-    for commit, date, subject in reversed(history):  # oldest first: the first to hold it counts
-        pointer = _parsed(texts[commit], dataset)
-        if pointer is not None and pointer.md5 not in found:
+    for pointer, commit, date, subject in held(git, dataset, branches_only=False):  # oldest first
+        if pointer.md5 not in found:
             found[pointer.md5] = _version(pointer, commit, date, subject, named, used, current)
+    for pointer, commit, date, subject in reversed(list(held(git, dataset, branches_only=True))):
+        # The commit that records name: the first one that a branch has, rather than that of an experiment's tag
+        found[pointer.md5] = replace(found[pointer.md5], commit=commit, date=date, subject=subject)
     newest_first = list(reversed(found.values()))
     if current is not None and current.md5 not in found:
         newest_first.insert(0, _version(current, None, None, "(uncommitted)", named, used, current))
@@ -119,15 +120,6 @@ def _version(
     )
 
 
-def _parsed(text: str | None, dataset: Dataset) -> Pointer | None:
-    if text is None:
-        return None
-    try:
-        return parse_pointer(text, dataset.pointer, dataset.folder)
-    except DataError:
-        return None  # a commit with conflict marks or the like names no version
-
-
 def _current(workspace: Workspace, dataset: Dataset) -> Pointer | None:
     path = workspace.workdir / dataset.pointer
     return parse_pointer(path.read_text(encoding="utf-8"), dataset.pointer, dataset.folder) if path.exists() else None
@@ -139,7 +131,7 @@ def _tags(git: Git, dataset: Dataset, experiments: set[str]) -> dict[str, list[s
     snapshots = [tag for tag in git.tags() if tag not in experiments]
     texts = git.read_each((f"refs/tags/{tag}" for tag in snapshots), dataset.pointer)
     for tag in snapshots:
-        pointer = _parsed(texts[f"refs/tags/{tag}"], dataset)
+        pointer = parsed(texts[f"refs/tags/{tag}"], dataset)
         if pointer is not None:
             named.setdefault(pointer.md5, []).append(tag)
     return named

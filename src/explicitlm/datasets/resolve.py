@@ -1,7 +1,8 @@
 """Which version of each dataset a run uses, found out without touching anything.
 
-"" is the current version, anything else a git revision or the id
-of a published experiment; versions are compared by content; what git does not hold is never overwritten.
+"" is the current version, "none" no version at all (of a dataset that training can do without), anything else a git
+revision or the id of a published experiment; versions are compared by content; what git does not hold is never
+overwritten.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from explicitlm.common.errors import DataError
-from explicitlm.datasets.table import DATASETS, Dataset
-from explicitlm.records.manifest import DataVersion
+from explicitlm.common import layout
+from explicitlm.common.errors import DataError, UsageError
+from explicitlm.datasets.origin import origin
+from explicitlm.datasets.table import DATASETS, NONE, Dataset
+from explicitlm.records.manifest import DataVersion, Manifest, load_sealed
 from explicitlm.vcs.git import revision_error
 from explicitlm.vcs.pointer import Pointer, parse_pointer
 from explicitlm.vcs.workspace import Workspace
@@ -23,7 +26,7 @@ class DatasetPlan:
     """The version of a dataset that a run uses, and the one its .dvc file names now.
 
     Attributes:
-        target: the version to use; None removes a leftover of a dataset that HEAD does not have.
+        target: the version to use; None removes a dataset that is not to be used: git holds its version.
         current: the version that data/X.dvc in the tree names; None where there is none.
         version: the target, as the manifest holds it.
     """
@@ -40,15 +43,26 @@ def resolve(
     """Finds the version of every dataset.
 
     Args:
-        project: the project; revisions are looked up in its main checkout, where tags and branches are.
+        workspace: revisions are looked up in its main checkout, where tags and branches are.
         revisions: by `Dataset.param`.
-        earlier_pins: hashes that the last run in this tree had pinned, by `Dataset.param`.
+        earlier_pins: hashes that the last run in this tree had pinned (NONE: it used none), by `Dataset.param`;
+            None: as that run's manifest says.
 
     Raises:
         DataError: unknown revision; no .dvc there; a missing or broken .dvc; a pin over uncommitted data.
     """
-    finder = _Finder(workspace, earlier_pins or {})
+    finder = _Finder(workspace, _last_pins(workspace) if earlier_pins is None else earlier_pins)
     return [finder.find(dataset, revisions[dataset.param]) for dataset in DATASETS]
+
+
+def _last_pins(workspace: Workspace) -> dict[str, str]:
+    try:
+        manifest = load_sealed(workspace.workdir / layout.MANIFEST, Manifest, "")
+    except UsageError:
+        return {}  # nothing has run here, or another version of this project
+    versions = manifest.data.items()
+    used = {param: version.md5 for param, version in versions if version and version.revision}
+    return used | {param: NONE for param, version in versions if version is None}
 
 
 class _Finder:
@@ -61,27 +75,33 @@ class _Finder:
 
     def find(self, dataset: Dataset, revision: str) -> DatasetPlan:
         current = self._current(dataset)
+        if revision == NONE:
+            return self._unused(dataset, current)
         if revision:
             return self._pinned(dataset, revision, current)
         head = self._at(self._head, dataset)
         if current is None:
-            if head is not None:
-                raise DataError(
-                    f"{dataset.pointer} is missing (HEAD has it)", f"git restore --source=HEAD -- {dataset.pointer}"
-                )
-            if dataset.required:
-                raise DataError(f"{dataset.pointer} is missing: training needs {dataset.path}",
-                                f"put your files into {dataset.path}, then: dvc add {dataset.path}")  # fmt: skip
-            return DatasetPlan(dataset, None, None, None)
+            return self._absent(dataset, head)
         if head is not None and head.md5 == current.md5:
-            return self._wanted(dataset, "", self._head, head, current)
+            return self._wanted(dataset, "", head, current)
         if self._leftover(dataset, current):
-            if head is None:
-                return DatasetPlan(dataset, None, current, None)
-            return self._wanted(dataset, "", self._head, head, current)
+            return self._wanted(dataset, "", head, current) if head else DatasetPlan(dataset, None, current, None)
         uncommitted = DataVersion(revision="", commit=None, md5=current.md5, size=current.size, nfiles=current.nfiles,
                                   uncommitted=True)  # fmt: skip
         return DatasetPlan(dataset, current, current, uncommitted)
+
+    def _absent(self, dataset: Dataset, head: Pointer | None) -> DatasetPlan:
+        """The plan where the tree has no .dvc file: the last run used none, or the project has none."""
+        if head is not None and self._pins.get(dataset.param) == NONE:
+            return self._wanted(dataset, "", head, None)
+        if head is not None:
+            raise DataError(
+                f"{dataset.pointer} is missing (HEAD has it)", f"git restore --source=HEAD -- {dataset.pointer}"
+            )
+        if dataset.required:
+            raise DataError(f"{dataset.pointer} is missing: training needs {dataset.path}",
+                            f"put your files into {dataset.path}, then: dvc add {dataset.path}")  # fmt: skip
+        return DatasetPlan(dataset, None, None, None)
 
     def _pinned(self, dataset: Dataset, revision: str, current: Pointer | None) -> DatasetPlan:
         commit = self._git.resolve(revision)
@@ -94,21 +114,22 @@ class _Finder:
                 f"{dataset.pointer} did not exist at {revision} ({commit[:8]}), which has {there or 'no data'}",
                 f"choose one of: git log --oneline -- {dataset.pointer}",
             )
-        if current is not None and current.md5 != target.md5 and not self._held(dataset, current):
-            raise DataError(
-                f"data.{dataset.param}={revision} would overwrite {dataset.path}, "
-                f"an uncommitted version ({current.md5[:8]}) that git does not hold",
-                f"git add {dataset.pointer} && git commit -m '{dataset.folder}: new version' -- {dataset.pointer}, "
-                "then the same command",
-            )
-        return self._wanted(dataset, revision, commit, target, current)
+        if current is not None and current.md5 != target.md5:
+            self._check_held(dataset, revision, current)
+        return self._wanted(dataset, revision, target, current)
 
-    def _wanted(
-        self, dataset: Dataset, revision: str, at: str, target: Pointer, current: Pointer | None
-    ) -> DatasetPlan:
+    def _unused(self, dataset: Dataset, current: Pointer | None) -> DatasetPlan:
+        if dataset.required:
+            raise DataError(f"data.{dataset.param}={NONE}: training needs {dataset.path}",
+                            "leave it empty for the current version, or name another one")  # fmt: skip
+        if current is not None:
+            self._check_held(dataset, NONE, current)
+        return DatasetPlan(dataset, None, current, None)
+
+    def _wanted(self, dataset: Dataset, revision: str, target: Pointer, current: Pointer | None) -> DatasetPlan:
         version = DataVersion(
             revision=revision,
-            commit=self._git.last_change(at, dataset.pointer),
+            commit=origin(self._git, dataset, target.md5),
             md5=target.md5,
             size=target.size,
             nfiles=target.nfiles,
@@ -116,10 +137,16 @@ class _Finder:
         )
         return DatasetPlan(dataset, target, current, version)
 
-    def _held(self, dataset: Dataset, current: Pointer) -> bool:
-        """Whether git holds the version that the tree's .dvc names, so that switching away loses nothing."""
+    def _check_held(self, dataset: Dataset, revision: str, current: Pointer) -> None:
+        """Checks that git holds the version that the tree's .dvc names, so that switching away loses nothing."""
         head = self._at(self._head, dataset)
-        return (head is not None and head.md5 == current.md5) or self._leftover(dataset, current)
+        if (head is None or head.md5 != current.md5) and not self._leftover(dataset, current):
+            raise DataError(
+                f"data.{dataset.param}={revision} would overwrite {dataset.path}, "
+                f"an uncommitted version ({current.md5[:8]}) that git does not hold",
+                f"git add {dataset.pointer} && git commit -m '{dataset.folder}: new version' -- {dataset.pointer}, "
+                "then the same command",
+            )
 
     def _leftover(self, dataset: Dataset, current: Pointer) -> bool:
         """Whether a differing .dvc was put there by an earlier pin, not by the user's own `dvc add`.

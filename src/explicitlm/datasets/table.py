@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from explicitlm.common.errors import UsageError
 
+NONE = "none"  # as a revision: the dataset is not used, though the project has it
+
 
 @dataclass(frozen=True)
 class Dataset:

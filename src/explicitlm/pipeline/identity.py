@@ -20,7 +20,7 @@ from explicitlm.records.manifest import CodeVersion
 from explicitlm.vcs.workspace import Workspace
 
 # Not code: inputs and outputs that have versions of their own.
-NOT_CODE = ("data", "checkpoints", "experiments", "logs", "params.yaml", "dvc.lock")
+NOT_CODE = ("data", "checkpoints", "experiments", "logs", "params.yaml", "dvc.lock", ".dvc/cache")
 
 
 def generated_id() -> str:
@@ -174,14 +174,20 @@ def code_version(workspace: Workspace) -> CodeVersion:
     tree, main = workspace.workdir_git, workspace.git
     changed = tree.changed(NOT_CODE)
     untracked = [name for name in main.untracked(NOT_CODE) if Path(name).suffix in (".py", ".yaml", ".toml", ".sh")]
+    # What train declares DVC puts into the experiment's commit, new files too; an isolated tree does not have them
+    kept = [] if workspace.isolated else [name for name in untracked if _declared(name, workspace)]
     return CodeVersion(
         commit=tree.head,
-        dirty=bool(changed),
-        changed=changed,
+        dirty=bool(changed or kept),
+        changed=sorted([*changed, *kept]),
         diff_sha256=tree.diff_digest(NOT_CODE) if changed else None,
-        untracked=untracked,
+        untracked=[name for name in untracked if name not in kept],
         files=code_digests(workspace),
     )
+
+
+def _declared(name: str, workspace: Workspace) -> bool:
+    return any(name == dep or name.startswith(f"{dep}/") for dep in workspace.pipeline.deps("train"))
 
 
 def code_digests(workspace: Workspace) -> dict[str, str]:

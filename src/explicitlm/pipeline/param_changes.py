@@ -67,6 +67,16 @@ def description_source(workspace: Workspace, params: Params, experiment: str) ->
     return None
 
 
+def last_description(workspace: Workspace, params: Params, experiment: str) -> str | None:
+    """The experiment that ran last in the workspace, if its description stands in params.yaml and not in HEAD's."""
+    text = params.description
+    with suppress(UsageError):
+        last = load_sealed(workspace.main / layout.MANIFEST, Manifest, "")
+        if text and last.id != experiment and last.description == text != _head(workspace).get("description", ""):
+            return last.id
+    return None
+
+
 def from_head(workspace: Workspace, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """The overrides, and for what an earlier experiment left in params.yaml HEAD's values: hand edits stay."""
     left = leftovers(workspace, read_params(workspace), set(overrides))

@@ -13,9 +13,12 @@ from explicitlm.datasets.resolve import DatasetPlan, resolve
 from explicitlm.datasets.switch import check_untouched
 from explicitlm.pipeline import identity
 from explicitlm.pipeline.params import Params
+from explicitlm.pipeline.readable import check_readable
 from explicitlm.records import question
 from explicitlm.vcs import s3
+from explicitlm.vcs.data_store import DataStore
 from explicitlm.vcs.dvc_config import cache_dir, dvc_config, missing_plugin
+from explicitlm.vcs.pointer import Pointer
 from explicitlm.vcs.remote import Remote, default_remote
 from explicitlm.vcs.workspace import Workspace
 
@@ -42,7 +45,45 @@ def check_surroundings(workspace: Workspace, params: Params) -> None:
     question.check(workspace.main, params.against, params.expect)
     plans = resolve(workspace, params.revisions)
     check_pointers(workspace, plans)
-    check_untouched(workspace, plans)
+    whole = check_untouched(workspace, plans)
+    here = [plan for plan in plans if whole[plan.dataset.folder] and plan.current == plan.target]
+    check_readable(workspace, here, params.train)
+    check_reachable(workspace, plans)
+
+
+def check_reachable(workspace: Workspace, plans: list[DatasetPlan]) -> None:
+    """Checks that every version can be brought here; an imported one, which lies elsewhere, is brought at once.
+
+    Raises:
+        DataError: neither the cache nor the remote has one, nor where it was imported from.
+    """
+    with workspace.open_store() as store:
+        lacking = [(plan, plan.target) for plan in plans if plan.target and store.missing(plan.target)]
+        for plan, target in lacking:
+            if store.on_remote(store.missing(target)):
+                continue
+            if target.imported:
+                _fetch_import(workspace, store, plan, target)
+            else:
+                store.fetch({plan.dataset.path: target})  # says why it cannot
+
+
+def _fetch_import(workspace: Workspace, store: DataStore, plan: DatasetPlan, target: Pointer) -> None:
+    reason = f"{plan.dataset.pointer} names another version now"
+    if plan.current == target:
+        try:
+            workspace.dvc.fetch(plan.dataset.pointer, watch=lambda: None)
+            reason = "DVC gave no reason"
+        except StorageError as error:
+            reason = error.cause
+        if not store.missing(target):
+            return
+    raise DataError(
+        f"{plan.dataset.path} ({target.md5[:8]}) was imported, and neither the cache nor the remote has it, "
+        f"nor could it be had from where it came: {reason}",
+        f"make that reachable, then the same command; or use another version: "
+        f"explicitlm data log {plan.dataset.folder}",
+    )
 
 
 def check_project(workspace: Workspace, experiment: str) -> None:

@@ -39,8 +39,7 @@ def put_away(workspace: Workspace) -> bool:
     names = [layout.PARAMS, *_handed_on(workspace)]
     if commit is None or any((main / name).read_bytes() != _at(workspace, commit, name) for name in names):
         return False
-    pins = {param: version.md5 for param, version in manifest.data.items() if version and version.revision}
-    plans = resolve(workspace, {dataset.param: "" for dataset in DATASETS}, pins)
+    plans = resolve(workspace, {dataset.param: "" for dataset in DATASETS})
     moved = [plan for plan in plans if plan.current != plan.target]
     bring(workspace, moved, check_untouched(workspace, moved))
     for name in names:

@@ -9,7 +9,7 @@ from typing import Any
 from explicitlm.common import layout
 from explicitlm.common.errors import UsageError
 from explicitlm.comparison.seeds import Missing
-from explicitlm.datasets.table import DATASETS
+from explicitlm.datasets.table import DATASETS, NONE
 from explicitlm.pipeline.run import check, hydra
 from explicitlm.records import store
 from explicitlm.vcs.workspace import Workspace
@@ -49,7 +49,9 @@ def _overrides(workspace: Workspace, item: Missing) -> dict[str, Any]:
     """Parameters and data of the experiment it is like; its data by its own id, which names all their versions."""
     record = store.load(workspace.main, item.like)
     pins = {
-        f"data.{dataset.param}": item.like if record.data[dataset.folder] and record.versions.experiment_tag else ""
+        f"data.{dataset.param}": (item.like if record.versions.experiment_tag else "")
+        if record.data[dataset.folder]
+        else NONE
         for dataset in DATASETS
     }
     words = f"{record.experiment.description} (seed {item.seed})".strip()

@@ -36,6 +36,7 @@ def main() -> int:
 
         bring_back(workspace)
     manifest = load_sealed(workspace.workdir / layout.MANIFEST, Manifest, "dvc repro sync_data")
+    _check_reports(workspace, manifest)
     result = load_sealed(workspace.workdir / layout.RESULT, Result, AGAIN)
     if result.command != manifest.command:
         raise UsageError(f"the last training ({result.experiment}) had other parameters than {manifest.id}", AGAIN)
@@ -63,6 +64,24 @@ def main() -> int:
     )
     logger.info(f"{layout.record(manifest.id)}: checkpoint {pointer.md5}{borrowed}")
     return 0
+
+
+def _check_reports(workspace: Workspace, manifest: Manifest) -> None:
+    """Checks that weights which were brought from where they were trained came with what was written beside them.
+
+    Raises:
+        UsageError: naming what did not come; nothing need be trained again.
+    """
+    names = [name for name in workspace.pipeline.outputs("train") if name != layout.CHECKPOINT]
+    missing = [name for name in names if not (workspace.workdir / name).exists()]
+    if not missing or not (workspace.workdir / layout.CHECKPOINT / layout.CHECKPOINT_FILES[0]).exists():
+        return
+    also = [layout.PIPELINE_LOCK, layout.log(manifest.id), layout.run_dir(manifest.id)]
+    raise UsageError(
+        f"the weights of {manifest.id} are here, but not what its training wrote beside them: {', '.join(missing)}",
+        f"fetch from where it was trained: {' '.join([*missing, *also])}; then dvc commit -f train, "
+        "and dvc repro --single-item record",
+    )
 
 
 def _metrics(workspace: Workspace) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from explicitlm.common.aside import put_away
 from explicitlm.common.environment import RESUME
 from explicitlm.common.errors import ConfigError, ExplicitLMError, TrainingError, UsageError
 from explicitlm.common.ids import is_id
+from explicitlm.datasets.table import NONE
 from explicitlm.pipeline import identity, param_changes, preflight
 from explicitlm.pipeline.params import Params, parse_params
 from explicitlm.pipeline.supervise import PASSED_ON
@@ -118,7 +119,7 @@ def _interrupted(workspace: Workspace, experiment: str) -> dict[str, Any]:
     overrides: dict[str, Any] = {**manifest.hyperparameters.model_dump(), "description": manifest.description}
     overrides |= manifest.asked_question
     for param, version in manifest.data.items():
-        overrides[f"data.{param}"] = version.revision if version else ""
+        overrides[f"data.{param}"] = version.revision if version else NONE
     return overrides
 
 
@@ -220,8 +221,10 @@ def _wait(process: subprocess.Popen[bytes]) -> None:
 
 
 def _runs_stage(process: psutil.Process, stage: str) -> bool:
-    words = process.cmdline()
-    return f"explicitlm.pipeline.{stage}" in words and Path(words[0]).name.startswith("python")
+    with suppress(psutil.Error):  # it has just ended: the signal is for the others all the same
+        words = process.cmdline()
+        return f"explicitlm.pipeline.{stage}" in words and Path(words[0]).name.startswith("python")
+    return False
 
 
 def _ended(workspace: Workspace, experiment: str) -> TrainingError:

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,8 @@ from types import FrameType
 from typing import IO
 
 import psutil
+
+from explicitlm.pipeline.launcher import training_lines
 
 STEP = re.compile(rb"^step (\d+)/(\d+)\s*(.*)")
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
@@ -166,7 +168,7 @@ def _copy(source: IO[bytes], log: _Log, keep: int = 20, shown: bool = True) -> l
     """
     tail: list[str] = []
     with _on_terminal() if sys.stderr.isatty() else nullcontext(_plainly if shown else None) as show:
-        for line in _without_launchers_traceback(source):
+        for line in training_lines(source):
             log.write(line)
             tail = [*tail[1 - keep :], line.decode("utf-8", "replace").rstrip()]
             if show:
@@ -200,23 +202,3 @@ def _on_terminal() -> Iterator[Callable[[bytes], None]]:
             progress.update(task, completed=int(step[1]), total=int(step[2]), values=values)
 
         yield show
-
-
-def _without_launchers_traceback(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Drops what `accelerate launch` adds when its child failed: its own traceback, after the child's true words."""
-    first: bytes | None = None
-    inside = False
-    for line in lines:
-        if first is not None:
-            inside = b'/accelerate", line' in line
-            if not inside:
-                yield first
-            first = None
-        if inside:
-            inside = not line.startswith(b"subprocess.CalledProcessError")
-        elif line.startswith(b"Traceback (most recent call last)"):
-            first = line
-        else:
-            yield line
-    if first is not None:
-        yield first

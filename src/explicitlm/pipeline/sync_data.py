@@ -10,19 +10,21 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+from contextlib import suppress
 
 from explicitlm.common import layout, logs
 from explicitlm.common.clock import now
 from explicitlm.common.environment import DVC_EXP_NAME, MESSAGE, RESUME
-from explicitlm.common.errors import ConfigError, UsageError, run_reporting
+from explicitlm.common.errors import ConfigError, DataError, UsageError, run_reporting
 from explicitlm.common.files import write_json
 from explicitlm.common.interrupts import leave
-from explicitlm.datasets.resolve import resolve
+from explicitlm.datasets.resolve import DatasetPlan, resolve
 from explicitlm.datasets.switch import bring, check_untouched
 from explicitlm.pipeline import identity, param_changes
 from explicitlm.pipeline.command import training_command
 from explicitlm.pipeline.data_seen import DATA_SEEN, data_seen
 from explicitlm.pipeline.params import Params, read_params
+from explicitlm.pipeline.readable import check_readable
 from explicitlm.pipeline.tokens import prepare_tokens
 from explicitlm.records.manifest import DataVersion, Manifest, Question, load_sealed, save_sealed
 from explicitlm.vcs import owners, workspace_run
@@ -43,21 +45,23 @@ def main() -> int:
     experiment = settle_id(workspace, previous, resumed)
     asked = identity.asked_params()
     left = {} if asked is None else param_changes.leftovers(workspace, params, asked)
-    if asked is not None and "description" not in asked and not resumed:
-        params = dataclasses.replace(params, description=_description(workspace, params, experiment))
+    if "description" not in (asked or ()) and not resumed:
+        words = _description(workspace, params, experiment, queued=asked is None)
+        params = dataclasses.replace(params, description=words)
         left.pop("description", None)
     logger.info(
         f"experiment {experiment}: {params.description.splitlines()[0] if params.description else '(no description)'}"
     )
-    plans = resolve(workspace, params.revisions, _pins(previous))
+    plans = _plans(workspace, params)
     bring(workspace, plans, check_untouched(workspace, plans))
+    check_readable(workspace, plans, params.train)
     prepare_tokens(workspace, params.train, plans)  # a text that cannot be read is told before anything is sealed
     data = {item.dataset.param: item.version for item in plans}
     manifest = Manifest(
         id=experiment,
         description=params.description,
         created_at=now(),
-        started_by=identity.started_by(),
+        started_by=_started_by(workspace, experiment, resumed),
         command=training_command(params.train),
         code=identity.code_version(workspace),
         data=data,
@@ -82,11 +86,28 @@ def main() -> int:
     return 0
 
 
-def _description(workspace: Workspace, params: Params, experiment: str) -> str:
-    """EXPLICITLM_MESSAGE, else what params.yaml says, unless an earlier experiment left that there."""
-    if message := os.environ.get(MESSAGE):
+def _started_by(workspace: Workspace, experiment: str, resumed: bool) -> str:
+    """The command that started the experiment; of one that is resumed the first one, which has the parameters."""
+    if resumed:
+        with suppress(UsageError):
+            return load_sealed(workspace.run_dir(experiment) / "manifest.json", Manifest, "").started_by
+    return identity.started_by()
+
+
+def _description(workspace: Workspace, params: Params, experiment: str, queued: bool) -> str:
+    """EXPLICITLM_MESSAGE, else what params.yaml says, unless an earlier experiment left that there.
+
+    Args:
+        queued: a worker of DVC's queue does not know what the command asked for that queued this experiment, which may
+            have been one of a sweep with one description: only what the last run in the workspace has left is not its.
+    """
+    if queued:
+        earlier = param_changes.last_description(workspace, params, experiment)
+    elif message := os.environ.get(MESSAGE):
         return message
-    if earlier := param_changes.description_source(workspace, params, experiment):
+    else:
+        earlier = param_changes.description_source(workspace, params, experiment)
+    if earlier:
         logger.warning(f"description: none; the one in params.yaml belongs to {earlier}")
         logger.warning(f"  next: {MESSAGE}='...' dvc exp run ... gives this experiment its own")
         return ""
@@ -110,6 +131,21 @@ def _params(workspace: Workspace) -> Params:
             raise
         raise ConfigError(
             error.cause, "git stash push -- params.yaml (DVC left the value there), then a correct -S"
+        ) from None
+
+
+def _plans(workspace: Workspace, params: Params) -> list[DatasetPlan]:
+    """The versions to use; where a revision is refused the message names the file that still asks for it."""
+    try:
+        return resolve(workspace, params.revisions)
+    except DataError as error:
+        pins = [key for key in param_changes.changed_params(workspace, params) if key.startswith("data.")]
+        if workspace.isolated or not pins:
+            raise
+        told = ", ".join(f"{key}={params.revisions[key.removeprefix('data.')]}" for key in pins)
+        raise DataError(
+            f"{error.cause}; {layout.PARAMS} goes on asking for {told} (DVC leaves the values of -S there)",
+            f"git stash push -- {layout.PARAMS}, then a correct -S ({error.hint})",
         ) from None
 
 
@@ -154,11 +190,6 @@ def _previous(workspace: Workspace) -> Manifest | None:
         return load_sealed(workspace.workdir / layout.MANIFEST, Manifest, "")
     except UsageError:
         return None  # none yet, or of another version of this project: it only spares work
-
-
-def _pins(previous: Manifest | None) -> dict[str, str]:
-    versions = previous.data.items() if previous else ()
-    return {param: version.md5 for param, version in versions if version and version.revision}
 
 
 def _warn(manifest: Manifest) -> None:

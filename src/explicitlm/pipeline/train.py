@@ -74,6 +74,7 @@ def main(go_on: str | None = None) -> int:
     if outcome.log_error:
         logger.warning(f"lines are missing in {workspace.log(manifest.id)}: {outcome.log_error}")
     inputs = _report(run_dir / "inputs.json", [])
+    knowledge = _report(run_dir / "knowledge.json", {})
     result = Result(
         experiment=manifest.id,
         status=status,
@@ -92,6 +93,8 @@ def main(go_on: str | None = None) -> int:
         changed_during_run=[*_changed(workspace, manifest), *changed_data(data, data_seen(workspace))],
         inputs=inputs,
         undeclared=undeclared(workspace, inputs),
+        facts_left_out=knowledge.get("left_out", 0),
+        facts_cut=knowledge.get("cut", 0),
     )
     save_sealed(workspace.workdir / layout.RESULT, result)
     if status == "finished":
@@ -193,6 +196,9 @@ def _findings(result: Result) -> None:
         logger.warning(f"read but not declared in dvc.yaml: {', '.join(result.undeclared)}")
     if result.changed_during_run:
         logger.warning(f"changed while it ran: {', '.join(result.changed_during_run)}")
+    if result.facts_left_out or result.facts_cut:
+        logger.warning(f"facts that are not whole in the memory bank: {result.facts_left_out:,} left out "
+                       f"(knowledge_num), {result.facts_cut:,} cut (knowledge_length)")  # fmt: skip
 
 
 def _usual_way_on(workspace: Workspace, experiment: str) -> str:
@@ -204,7 +210,9 @@ def _usual_way_on(workspace: Workspace, experiment: str) -> str:
 
 def _fail(workspace: Workspace, result: Result, go_on: str) -> int:
     kept = f"record: {layout.record(result.experiment)}, log: {workspace.log(result.experiment)}"
-    begins = "" if workspace.has_states(result.experiment) else " (begins again, it left no state), or take a new id"
+    begins = " (begins again, it left no state), or take a new id"
+    if workspace.has_states(result.experiment):
+        begins = " (with the same parameters, once the cause is mended; others need a new id)"
     if result.status == "interrupted":
         report(ExplicitLMError(f"{result.experiment} was interrupted by {result.signal} ({kept})", go_on))
         return INTERRUPTED

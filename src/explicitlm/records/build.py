@@ -113,6 +113,8 @@ def _record(
         findings=Findings(
             undeclared_inputs=result.undeclared if result else [],
             changed_during_run=result.changed_during_run if result else [],
+            facts_left_out=result.facts_left_out if result else 0,
+            facts_cut=result.facts_cut if result else 0,
         ),
         dependencies=dependencies,
         outcome=question.answered(manifest.question, metrics) if manifest.question else None,

@@ -42,9 +42,9 @@ class CodeVersion(Sealed):
     Attributes:
         commit: HEAD when the run was prepared.
         dirty: whether tracked code differed from it.
-        changed: the tracked code files that differed.
-        diff_sha256: digest of that difference, None when clean.
-        untracked: code files that git did not know: no commit holds them.
+        changed: the code files that differed, and new ones that train declares: the experiment's commit holds them.
+        diff_sha256: digest of what differed in tracked files, None where nothing did.
+        untracked: other code files that git did not know: no commit holds them.
         files: sha256 of every file that train declares as code, by path.
     """
 
@@ -136,6 +136,7 @@ class Result(Sealed):
         error: the cause and the last lines of the log, when it failed.
         changed_during_run: code files whose content was another at the end than when they were sealed.
         inputs: project files that the training read or imported. undeclared: those that train does not declare.
+        facts_left_out: facts for which the memory bank had no row. facts_cut: those longer than a row.
     """
 
     schema_version: Literal[1] = 1
@@ -156,6 +157,8 @@ class Result(Sealed):
     inputs: list[str]
     undeclared: list[str]
     usage: dict[str, float | int | None] = {}
+    facts_left_out: int = 0
+    facts_cut: int = 0
 
 
 Model = TypeVar("Model", bound=Sealed)

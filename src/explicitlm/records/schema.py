@@ -120,6 +120,8 @@ class Findings(Part):
 
     undeclared_inputs: list[str]
     changed_during_run: list[str]
+    facts_left_out: int = 0
+    facts_cut: int = 0
 
 
 class Environment(BaseModel):

@@ -6,6 +6,7 @@ Each call starts DVC anew (about 0.5 s), so callers first find out by `.dvc` fil
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -48,6 +49,7 @@ class Dvc:
             key: value for key, value in git_command.environment().items() if not key.startswith("DVC_EXP_")
         }
         self._environment.pop("DVC_STAGE", None)
+        self._environment["PATH"] = own_path()
         self._environment.update(DVC_NO_ANALYTICS="1", PYTHONUTF8="1")  # names in Chinese in any locale
         self._environment.setdefault("AWS_MAX_ATTEMPTS", "2")  # s3fs repeats each of them 5 times more
         if site_cache is not None:
@@ -171,10 +173,16 @@ def start_experiment(
     return subprocess.Popen(
         command,
         cwd=root,
-        env=git_command.environment() | {"PYTHONUTF8": "1"} | environment,
+        env=git_command.environment() | {"PYTHONUTF8": "1", "PATH": own_path()} | environment,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+def own_path() -> str:
+    """PATH with this interpreter first: dvc.yaml says `python`, and the environment need not be activated."""
+    here = str(Path(sys.executable).parent)
+    return os.pathsep.join([here, *filter(None, [os.environ.get("PATH")])])
 
 
 def _text(file: IO[bytes]) -> str:

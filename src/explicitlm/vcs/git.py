@@ -142,10 +142,6 @@ class Git:
         """Paths of what a folder holds at a revision."""
         return (self._try("ls-tree", "--name-only", "-z", revision, f"{folder}/") or "").rstrip("\0").split("\0")
 
-    def last_change(self, revision: str, path: str) -> str | None:
-        """The commit that gave `path` the content it has at `revision`; None if it has none there."""
-        return self._try("log", "-1", "--format=%H", revision, "--", path) or None
-
     def author(self) -> str:
         """Who makes commits here: name and address."""
         return self._run("var", "GIT_AUTHOR_IDENT").rsplit(" ", 2)[0]
@@ -154,9 +150,14 @@ class Git:
         """Who made a commit: name and address; None where there is no such commit here."""
         return self._try("log", "-1", "--format=%an <%ae>", commit) or None
 
-    def history(self, path: str) -> list[tuple[str, str, str]]:
-        """Commits of any branch, remote branch or tag that changed `path`, newest first: (hash, ISO date, subject)."""
-        output = self._run("log", "HEAD", "--branches", "--remotes", "--tags", "--topo-order", "--full-history",
+    def history(self, path: str, branches_only: bool = False) -> list[tuple[str, str, str]]:
+        """Commits of any branch, remote branch or tag that changed `path`, newest first: (hash, ISO date, subject).
+
+        Args:
+            branches_only: leave out what only HEAD or a tag holds, such as the commit of an experiment.
+        """
+        more = [] if branches_only else ["HEAD", "--tags"]
+        output = self._run("log", *more, "--branches", "--remotes", "--topo-order", "--full-history",
                            "--format=%H%x09%cI%x09%s", "--", path)  # fmt: skip
         return [(commit, date, subject) for commit, date, subject in
                 (line.split("\t", 2) for line in output.split("\n") if line)]  # fmt: skip

@@ -9,10 +9,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from explicitlm.common import layout
 from explicitlm.vcs.git import Git
 
 # With core.autocrlf the code would have other bytes here than in its commit
 AS_IT_IS = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.autocrlf", "GIT_CONFIG_VALUE_0": "false"}
+NOT_COPIED = ("checkpoints/", "experiments/", layout.PIPELINE_LOCK)  # what another run left
 
 
 def add(main: Path, folder: Path) -> None:
@@ -25,7 +27,7 @@ def add(main: Path, folder: Path) -> None:
     """
     repository = _Main(main)
     repository.add_worktree(folder)
-    changed = [name for name in repository.changed(()) if not name.startswith(("checkpoints/", "experiments/"))]
+    changed = [name for name in repository.changed(()) if not name.startswith(NOT_COPIED)]
     new = [name for name in repository.untracked(()) if name.startswith("data/") and name.endswith(".dvc")]
     for name in (*changed, *new):
         (folder / name).unlink(missing_ok=True)

@@ -90,10 +90,10 @@ def test_resuming_with_a_file_cut_in_its_header(tmp_path: Path) -> None:
     assert (tmp_path / "train.csv").read_text().startswith("step,train/loss_ce,train/lr\n0,")
 
 
-def test_summary_is_plain_sorted_json(tmp_path: Path) -> None:
+def test_summary_is_plain_json_in_the_order_given(tmp_path: Path) -> None:
     MetricsWriter(tmp_path).summary({"val_loss": 1.5, "steps": 30, "train_loss_ce": float("inf")})
     assert (tmp_path / "metrics.json").read_text() == (
-        '{\n  "steps": 30,\n  "train_loss_ce": null,\n  "val_loss": 1.5\n}\n'
+        '{\n  "val_loss": 1.5,\n  "steps": 30,\n  "train_loss_ce": null\n}\n'
     )
     assert json.loads((tmp_path / "metrics.json").read_text())["val_loss"] == 1.5
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]

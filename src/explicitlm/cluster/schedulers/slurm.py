@@ -124,8 +124,7 @@ def jobs(main: Path) -> dict[str, str]:
     except (OSError, subprocess.TimeoutExpired):
         return {}
     found = {}
-    for line in done.stdout.splitlines():
-        state, index, script = line.split("|", 2)
+    for state, index, script in (line.split("|", 2) for line in done.stdout.splitlines() if line.count("|") > 1):
         path = Path(script)
         if path.parent != _jobs_folder(main) or not path.is_file():
             continue

@@ -10,7 +10,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +53,15 @@ class Knowledge:
 
     rows_NL: token ids, uint16, padded; row_of: the row that holds a fact, by the fact's uuid; facts: by row, rows
     without a fact are absent; objects_N2: the places [a, b) of each fact's object, 0 and 0 where it has none.
+    left_out: facts for which the bank has no row. cut: facts that are longer than a row.
     """
 
     rows_NL: NDArray[np.uint16]
     row_of: dict[str, int]
     facts: dict[int, Fact]
     objects_N2: NDArray[np.int16]
+    left_out: int = 0
+    cut: int = 0
 
 
 def read_facts(path: Path) -> list[Fact]:
@@ -214,7 +217,8 @@ def rows_from_facts(
     for row, fact_ids in enumerate(ids):
         rows_NL[row, : len(fact_ids)] = fact_ids[:length]
     _fill_with_spans(rows_NL[len(used) :], text_T, seed)
-    return knowledge_of(rows_NL, dict(enumerate(used)), tokenizer)
+    knowledge = knowledge_of(rows_NL, dict(enumerate(used)), tokenizer)
+    return replace(knowledge, left_out=len(facts) - len(used), cut=long)
 
 
 def knowledge_of(rows_NL: NDArray[np.uint16], facts: dict[int, Fact], tokenizer: TextTokenizer) -> Knowledge:
@@ -263,6 +267,27 @@ def read_cache(
         DataError: another N or L, ids outside the vocabulary, a mapping of another form, or rows of another tokenizer
             or knowledge base.
     """
+    rows_NL = read_cache_rows(path, shape_NL, vocab_size)
+    folder = path if path.is_dir() else path.parent
+    row_of = _read_mapping(folder / MAPPING_NAME, shape_NL[0])
+    known = {fact.uuid: fact for fact in facts if fact.uuid}
+    strange = next((uuid for uuid in row_of if known and uuid not in known), None)
+    if strange is not None:
+        raise DataError(
+            f"the knowledge cache in {path} maps fact {strange}, which the knowledge base does not hold",
+            "make the cache again from this knowledge base, or remove it",
+        )
+    _check_words(path, rows_NL, {row: known[uuid] for uuid, row in row_of.items() if uuid in known}, tokenizer)
+    held = {row: known.get(uuid, Fact("", uuid)) for uuid, row in row_of.items()}
+    return knowledge_of(rows_NL, held, tokenizer)
+
+
+def read_cache_rows(path: Path, shape_NL: tuple[int, int], vocab_size: int) -> NDArray[np.uint16]:
+    """The token ids [N, L] of a tokenised bank.
+
+    Raises:
+        DataError: another N or L, or ids outside the vocabulary.
+    """
     values = read_array(path, "the knowledge cache")
     if values.shape != shape_NL:
         shape = list(values.shape)
@@ -276,19 +301,7 @@ def read_cache(
             f"the knowledge cache in {path} holds values that are no token ids below vocab_size={vocab_size}",
             "make it again with this vocabulary",
         )
-    folder = path if path.is_dir() else path.parent
-    row_of = _read_mapping(folder / MAPPING_NAME, shape_NL[0])
-    known = {fact.uuid: fact for fact in facts if fact.uuid}
-    strange = next((uuid for uuid in row_of if known and uuid not in known), None)
-    if strange is not None:
-        raise DataError(
-            f"the knowledge cache in {path} maps fact {strange}, which the knowledge base does not hold",
-            "make the cache again from this knowledge base, or remove it",
-        )
-    rows_NL = values.astype(np.uint16)
-    _check_words(path, rows_NL, {row: known[uuid] for uuid, row in row_of.items() if uuid in known}, tokenizer)
-    held = {row: known.get(uuid, Fact("", uuid)) for uuid, row in row_of.items()}
-    return knowledge_of(rows_NL, held, tokenizer)
+    return values.astype(np.uint16)
 
 
 def _check_words(path: Path, rows_NL: NDArray[np.uint16], facts: dict[int, Fact], tokenizer: TextTokenizer) -> None:

@@ -95,7 +95,7 @@ class RowIndex(nn.Module):
     def _exchange(self, node: int) -> None:
         """Groups the rows of a first-level node and its nearest neighbours anew."""
         size = len(self.order_N) // self.widths[0]
-        near_P = (self.centres(0) @ self.centres(0)[node]).topk(_POOL).indices.sort().values
+        near_P = from_first_rank((self.centres(0) @ self.centres(0)[node]).topk(_POOL).indices.sort().values)
         place_M = (near_P.unsqueeze(1) * size + torch.arange(size, device=near_P.device)).flatten()
         keys_MK = self.keys_NK[place_M]
         block_M = assign(keys_MK, self.centres(0)[near_P], size)

@@ -73,12 +73,15 @@ class MetricsWriter:
             table.append(step, row)
 
     def summary(self, values: Mapping[str, float | int | str | None]) -> None:
-        """Writes metrics.json atomically: flat, keys sorted; a number that is not finite becomes null."""
+        """Writes metrics.json atomically: flat, in the order given, which is that of the columns of `dvc exp show`.
+
+        A number that is not finite becomes null.
+        """
         clean = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in values.items()
         }
-        text = json.dumps(clean, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(clean, indent=2, ensure_ascii=False, allow_nan=False)
         write_text(self.folder / SUMMARY_NAME, text + "\n")
 
     def close(self) -> None:

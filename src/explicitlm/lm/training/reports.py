@@ -1,6 +1,7 @@
 """What a run reports to the pipeline besides its results: files in its run folder, for whoever joins the record.
 
 environment.json: machine and software. inputs.json: project files used. tracker.json: where the curves are.
+knowledge.json: how many facts are not whole in the bank.
 status.json: running, done, failed or interrupted, with the true exit code: `accelerate launch` hides it
 (one process: any failure becomes 1), and Ctrl-C ends the launcher before its child has saved.
 """

@@ -103,6 +103,8 @@ class Session:
         seed_noise(config.seed, self._rank)
         if group.rank == 0:
             write_json(paths.run_dir / "environment.json", reports.environment(config, group.size, accelerator.device))
+            if knowledge := run_data.knowledge:
+                write_json(paths.run_dir / "knowledge.json", {"left_out": knowledge.left_out, "cut": knowledge.cut})
         if not paths.resume:
             states.begin()
         writer = MetricsWriter(paths.metrics_dir) if group.rank == 0 and not paths.resume else None
