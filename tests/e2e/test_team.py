@@ -185,6 +185,7 @@ def test_a_resumed_experiment_keeps_its_first_command_and_is_promised_no_other_s
     assert experiment["description"] == "a first one"
 
 
+@pytest.mark.hint("git stash push -- {}, then a correct -S ({})")
 def test_a_refused_pin_names_the_file_that_keeps_it_and_a_way_back_that_loses_nothing(quick) -> None:
     quick.set_params(epochs=5)
     mine = (quick.root / "params.yaml").read_text()
@@ -226,6 +227,7 @@ def test_a_description_in_chinese_needs_no_quotes_within_quotes(quick) -> None:
     assert quick.record("x")["experiment"]["description"] == quick.record("y")["experiment"]["description"] == "唐诗"
 
 
+@pytest.mark.hint("fetch from where it was trained: {}; then dvc commit -f train, and dvc repro --single-item record")
 def test_weights_without_what_was_written_beside_them(quick) -> None:
     """Trained elsewhere by plain commands, and only the weights were brought back: nothing need be trained again."""
     run(quick, "exp_001")
