@@ -188,6 +188,25 @@ def test_a_link_that_came_back_is_named_and_not_followed(tree: Path, tmp_path: P
         receipt.check_returned(tree, "exp_1", returned)
 
 
+def test_only_links_of_dvc_to_the_cache_are_taken_for_its_own(tree: Path, tmp_path: Path) -> None:
+    """As an earlier `post` leaves them where the cache is on another disk."""
+    main, cache = tmp_path / "main", tmp_path / "cache"
+    for folder in (main / ".dvc", main / layout.CLUSTER, cache / "files/md5/ab"):
+        folder.mkdir(parents=True)
+    (main / ".dvc/config.local").write_text(f"[cache]\n    dir = {cache}\n")
+    tree = tree.rename(main / layout.cluster_tree("exp_1"))
+    weights = tree / layout.CHECKPOINT / "model.safetensors"
+    returned = receipt.seal_returned(tree, "exp_1", "finished")
+    weights.rename(cache / "files/md5/ab/c")
+    weights.symlink_to(cache / "files/md5/ab/c")
+    receipt.check_returned(tree, "exp_1", returned)
+    (cache / "files/md5/ab/c").rename(cache / "c")
+    weights.unlink()
+    weights.symlink_to(cache / "files/md5/../../c")
+    with pytest.raises(DataError, match="links came back"):
+        receipt.check_returned(tree, "exp_1", returned)
+
+
 @pytest.mark.parametrize("name", [name for name in OUTSIDE if name != "\ud800"])
 @pytest.mark.parametrize(("kind", "path"), [(Sent, layout.SENT), (Returned, layout.RETURNED)])
 def test_receipts_name_files_of_the_tree_only(tree: Path, kind, path: str, name: str) -> None:

@@ -85,7 +85,6 @@ def test_an_array_whose_jobs_are_killed_and_warned_ends_in_the_same_weights(jobs
     array = jobs.submit(*IDS)
     # Killed in mid-training, it has failed, and nothing repeats it; the user lets Slurm start it again.
     with held(jobs.tree("exp_killed")) as (process,):
-        assert jobs.states()["exp_killed"] == "running"
         process.kill()
     job = jobs.slurm.ended(f"{array}_1")
     assert job["JobState"] == "FAILED" and job["ExitCode"] == "5:0" and job["Restarts"] == "0"
@@ -147,6 +146,7 @@ def test_what_is_cancelled_stays_cancelled_and_can_be_continued_by_hand(jobs, wh
     tree = jobs.pushed("cancelled")
     number = jobs.submit(IDS[0], "--at", str(tree.parent))
     with held(tree) as (process,):
+        assert jobs.states()[IDS[0]] == "running"
         jobs.slurm.call("scancel", number)
         wait_for(lambda: is_told(process))
     job = jobs.slurm.ended(number)

@@ -58,7 +58,7 @@ def test_the_test_is_that_of_scipy(learnt: int, lost: int, verdict: str) -> None
 
 def test_without_a_true_difference_at_most_one_in_twenty_comparisons_calls_one_real() -> None:
     """Three tasks of 60 items, which both models answer equally well: all verdicts together err in at most 5 %."""
-    draw, wrong, rounds = random.Random(3), 0, 400
+    draw, wrong, rounds = random.Random(3), 0, 200
     for _ in range(rounds):
         before, after = (
             [answer(number, draw.random() < 0.6, task) for task in "abc" for number in range(60)] for _ in range(2)

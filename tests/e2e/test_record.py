@@ -63,6 +63,12 @@ def test_the_guides_fields_hold_true_values(published, description: str) -> None
     assert record["changed_params"]["epochs"] == [1, 2]
 
 
+def test_what_became_of_the_facts_is_told_by_the_training(published) -> None:
+    told = json.loads((published.root / ".explicitlm/runs/exp_001/knowledge.json").read_text())
+    findings = published.record("exp_001")["findings"]
+    assert told == {"left_out": findings["facts_left_out"], "cut": findings["facts_cut"]}
+
+
 def test_the_commit_is_the_guides(published) -> None:
     subject = published.git("log", "-1", "--format=%s")
     assert subject == 'chore: 添加实验记录 exp_001 - first: "quotes", 中文，emoji 🚀'

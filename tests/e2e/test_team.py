@@ -158,6 +158,34 @@ def test_publish_saves_a_recorded_workspace_itself(quick) -> None:
     assert weights(other, experiment) == weights(quick, experiment)
 
 
+def test_facts_that_are_not_whole_in_the_bank_are_a_finding(quick) -> None:
+    done = quick.run("dvc", "exp", "run", "-n", "exp_001", STUB_TRAINING="cuts")
+    assert "facts that are not whole in the memory bank: 2 left out" in done.stdout + done.stderr
+    findings = quick.record("exp_001")["findings"]
+    assert (findings["facts_left_out"], findings["facts_cut"]) == (2, 1)
+
+
+def test_publishing_in_a_merge_waits_for_its_end(team) -> None:
+    """The hint is followed word by word, and the same command then works."""
+    ada, bo = team
+    ada.dvc("push")  # the data
+    for box, seed in ((ada, 5), (bo, 6)):
+        box.set_params(seed=seed)
+        box.commit("another seed", "params.yaml")
+    ada.git("push", "-q", "origin", "HEAD")
+    run(bo, "bo_1", "epochs=2")
+    bo.git("stash", "push", "-q", "-u")
+    assert bo.run("git", "pull", "-q", "--no-rebase", check=False).returncode != 0, "a conflict"
+    refused = bo.explicitlm("publish", "bo_1", check=False)
+    assert refused.returncode == 2 and "a merge is going on" in refused.stderr
+    assert "git merge --continue" in refused.stderr
+    bo.git("checkout", "-q", "--theirs", "params.yaml")
+    bo.git("add", "params.yaml")
+    bo.run("git", "merge", "--continue", GIT_EDITOR="true")
+    bo.explicitlm("publish", "bo_1")
+    assert bo.git("log", "-1", "--format=%s").startswith("chore: 添加实验记录 bo_1")
+
+
 def test_new_files_that_the_experiments_commit_holds_are_not_called_lost(quick) -> None:
     (quick.root / "helper.py").write_text("a = 1\n")
     (quick.root / "src/explicitlm/lm/new.py").write_text("b = 1\n")
@@ -185,6 +213,7 @@ def test_a_resumed_experiment_keeps_its_first_command_and_is_promised_no_other_s
     assert experiment["description"] == "a first one"
 
 
+@pytest.mark.hint("git stash push -- {}, then a correct -S ({})")
 def test_a_refused_pin_names_the_file_that_keeps_it_and_a_way_back_that_loses_nothing(quick) -> None:
     quick.set_params(epochs=5)
     mine = (quick.root / "params.yaml").read_text()
@@ -226,6 +255,7 @@ def test_a_description_in_chinese_needs_no_quotes_within_quotes(quick) -> None:
     assert quick.record("x")["experiment"]["description"] == quick.record("y")["experiment"]["description"] == "唐诗"
 
 
+@pytest.mark.hint("fetch from where it was trained: {}; then dvc commit -f train, and dvc repro --single-item record")
 def test_weights_without_what_was_written_beside_them(quick) -> None:
     """Trained elsewhere by plain commands, and only the weights were brought back: nothing need be trained again."""
     run(quick, "exp_001")

@@ -2,7 +2,7 @@
 
 For tests and benchmarks of everything around the training: git, DVC, the stages and the commands are the real ones, run
 as processes; only the training takes 0.1 s instead of many, and its "weights" are a digest of its arguments and data.
-With STUB_TRAINING=fails it fails after it has saved a state.
+With STUB_TRAINING=fails it fails after it has saved a state, with STUB_TRAINING=cuts not all facts fit into the bank.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ if os.environ.get("STUB_TRAINING") == "fails":
     told = {{"status": "failed", "exit_code": 5, "error": "the loss is nan at step 4: training has diverged"}}
     (run_dir / "status.json").write_text(json.dumps(told))
     sys.exit("error: the loss is nan at step 4: training has diverged")
+if os.environ.get("STUB_TRAINING") == "cuts":
+    (run_dir / "knowledge.json").write_text(json.dumps({{"left_out": 2, "cut": 1}}))
 (run_dir / "status.json").write_text(json.dumps({{"status": "done", "exit_code": 0}}))
 machine = {{"python_version": platform.python_version(), "cuda_version": None, "num_gpus": 0, "world_size": 1}}
 (run_dir / "environment.json").write_text(json.dumps(machine))

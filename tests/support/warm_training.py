@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,25 +40,27 @@ sys.exit(code[0] if code else 1)
 @contextmanager
 def warm_training(folder: Path) -> Iterator[Path]:
     """Gives the folder of commands whose `accelerate launch` starts warm, as long as the context lasts."""
-    address = folder / "training.socket"
-    commands = environment_over(folder / "venv", CLIENT.format(address=str(address)))
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(address))
+    with tempfile.TemporaryDirectory(prefix="warm-") as short, socket.socket(socket.AF_UNIX) as listening:
+        address = f"{short}/socket"  # a socket's path may have 100 letters, which a test's own folder can exceed
+        commands = environment_over(folder / "venv", CLIENT.format(address=address))
+        listening.bind(address)
         listening.listen()
         words = [sys.executable, __file__, str(listening.fileno())]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "HF_HOME": str(folder)}
-        server = subprocess.Popen(words, pass_fds=[listening.fileno()], env=environment)
-    try:
-        yield commands
-    finally:
-        server.terminate()
-        server.wait()
+        server = subprocess.Popen(words, pass_fds=[listening.fileno()], env=environment, stdin=subprocess.PIPE)
+        listening.close()
+        try:
+            yield commands
+        finally:
+            server.terminate()
+            server.communicate()
 
 
 def serve(listening: socket.socket) -> None:
     """Forks a process for each training that is asked for."""
     for name in LIBRARIES:
         importlib.import_module(name)
+    threading.Thread(target=_end_with_the_tests, daemon=True).start()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them here
     while True:
         connection, _ = listening.accept()
@@ -68,13 +71,20 @@ def serve(listening: socket.socket) -> None:
         connection.close()
 
 
+def _end_with_the_tests() -> None:
+    """Whose end of standard input closes, however they end."""
+    os.read(0, 1)
+    os._exit(0)
+
+
 def _answer(connection: socket.socket) -> int:
     """Trains as the command says, and tells how it ended."""
     _, files, _, _ = socket.recv_fds(connection, 1, 2)
     os.dup2(files[0], 1)
     os.dup2(files[1], 2)
     words, folder, variables = json.loads(connection.makefile().readline())
-    threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
+    done = threading.Event()
+    threading.Thread(target=_end_with, args=(connection, done), daemon=True).start()
     code = 1
     try:
         _train(words, folder, variables)
@@ -82,13 +92,15 @@ def _answer(connection: socket.socket) -> int:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception:
         sys.excepthook(*sys.exc_info())
+    sys.stdout.flush()
+    done.set()
     connection.sendall(bytes([code]))
     return code
 
 
-def _end_with(connection: socket.socket) -> None:
-    """Ends this process when the command that asked for it is gone."""
-    if not connection.recv(1):
+def _end_with(connection: socket.socket, done: threading.Event) -> None:
+    """Ends this process when the command that asked for it is gone before it is done."""
+    if not connection.recv(1) and not done.is_set():
         os._exit(1)
 
 

@@ -32,6 +32,7 @@ from explicitlm.common.names import inside, linked_folders
 from explicitlm.datasets.table import DATASETS, TEXT
 from explicitlm.lm.data.note import is_noted_text, noted_files
 from explicitlm.records.manifest import Id, Sealed, Status, load_sealed, save_sealed
+from explicitlm.vcs.dvc_config import cache_dir
 from explicitlm.vcs.pipeline_file import PipelineFile
 from explicitlm.vcs.pointer import parse_pointer
 from explicitlm.vcs.workspace import Workspace
@@ -230,16 +231,27 @@ def check_links(tree: Path, experiment: str) -> None:
     made = _made(tree, experiment)
     linked = [name for name in linked_folders(tree, made) if name != layout.CHECKPOINTS]  # a link of the project's own
     for name in made:
-        linked += [name] if (tree / name).is_symlink() else []
+        linked += [name] if _is_foreign_link(tree, tree / name) else []
         for folder, folders, files in os.walk(tree / name):
             if folder == str(tree / layout.run_dir(experiment)):
                 folders[:] = [other for other in folders if other != layout.STATES]  # stay where they are
             paths = [Path(folder, other) for other in (*folders, *files)]
-            linked += [_name(tree, path) for path in paths if path.is_symlink()]
+            linked += [_name(tree, path) for path in paths if _is_foreign_link(tree, path)]
     if linked:
         first = shlex.quote(str(tree / sorted(linked)[0]))
         raise DataError(f"links came back with {experiment}, which were not followed: {_named(sorted(set(linked)))}",
                         f"rm {first}, and see on the compute node who made it")  # fmt: skip
+
+
+def _is_foreign_link(tree: Path, path: Path) -> bool:
+    """Whether a path is a link, and not one of DVC's own to an object of the cache, as after an earlier `post`.
+
+    What such a link leads to must still be what was sealed.
+    """
+    if not path.is_symlink():
+        return False
+    main = tree.parents[len(Path(layout.CLUSTER).parts)]  # not the tree's own word, which a compute node may have
+    return not (main / ".dvc").is_dir() or not path.resolve().is_relative_to(cache_dir(main).resolve() / "files/md5")
 
 
 def _made(tree: Path, experiment: str) -> list[str]:

@@ -72,6 +72,9 @@ def test_more_facts_than_rows_are_cut_with_a_message(tokenizer: TextTokenizer, l
     assert knowledge.row_of == {f"id-{number}": number for number in range(4)}
     assert logged[0] == "knowledge: the bank has 4 rows; the last 2 of 6 facts are left out"
     assert logged[1] == "knowledge: 3 of 4 facts repeat the sentence of another"
+    assert knowledge.left_out == 2
+    long = rows_from_facts([Fact("Rome is the capital of Italy", "id"), Fact("R", "id-2")], tokenizer, (4, 2), TEXT, 0)
+    assert (long.left_out, long.cut) == (0, 1)
 
 
 def test_a_text_shorter_than_a_row_is_repeated(tokenizer: TextTokenizer) -> None:

@@ -120,8 +120,8 @@ def steps(hint: str) -> list[str]:
 
 def _is_the_goal(step: str, words: str) -> bool:
     """Whether a command that a hint named does all that the user wanted: the same verb, or the way on of a run."""
-    verb = [word for word in step.split() if not word.startswith("-")][:2]
-    return verb == words.split()[:2] or (verb[:2] == ["explicitlm", "run"] and "--resume" in step)
+    verbs = [line.split()[: 3 if "cluster" in line else 2] for line in (step, words)]
+    return verbs[0] == verbs[1] or (verbs[0] == ["explicitlm", "run"] and "--resume" in step)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
