@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from explicitlm.common.errors import DataError
 from explicitlm.datasets.resolve import DatasetPlan, resolve
 from explicitlm.datasets.switch import bring, check_untouched
 from explicitlm.datasets.table import DATASETS
+from explicitlm.records.manifest import DataVersion
 from explicitlm.vcs import cache
 from explicitlm.vcs.data_store import open_store
 from explicitlm.vcs.pointer import Pointer
@@ -52,6 +54,13 @@ def versions(box, **revisions: str) -> dict[str, DatasetPlan]:
 def target(box, revision: str) -> Pointer:
     """The training data of a revision."""
     found = versions(box, dataset=revision)["database"].target
+    assert found is not None
+    return found
+
+
+def used(box, **revisions: str) -> DataVersion:
+    """What an experiment would record of the training data."""
+    found = versions(box, **revisions)["database"].version
     assert found is not None
     return found
 
@@ -93,7 +102,7 @@ def test_any_revision_brings_the_older_version(box, name: str) -> None:
     said = sync(box, dataset=revision)
     assert documents(box) == 48
     assert documents(box) != 96 and len([line for line in said if "->" in line]) == 1
-    assert versions(box, dataset=revision)["database"].version.commit == old
+    assert used(box, dataset=revision).commit == old
     assert any("benchmarks: unchanged" in line for line in said)
 
 
@@ -113,8 +122,8 @@ def test_a_leftover_of_a_pin_goes_back(box) -> None:
 
 def test_uncommitted_data_is_used_as_it_is(box) -> None:
     add_data(box)
-    found = versions(box)["database"]
-    assert found.version.uncommitted and found.version.commit is None
+    found = used(box)
+    assert found.uncommitted and found.commit is None
     sync(box)
     assert documents(box) == 1
 
@@ -125,7 +134,7 @@ def test_uncommitted_data_stays_the_users_after_an_experiment_held_it(box) -> No
     box.git("stash", "store", box.git("stash", "create"))
     box.git("update-ref", f"refs/exps/aa/{'b' * 38}/exp_x", box.git("rev-parse", "stash@{0}"))
     box.git("tag", "exp_x", box.git("rev-parse", "stash@{0}"))
-    assert versions(box)["database"].version.uncommitted
+    assert used(box).uncommitted
 
 
 def test_a_pin_on_a_tag_only_version_is_a_leftover_afterwards(box) -> None:
@@ -136,7 +145,7 @@ def test_a_pin_on_a_tag_only_version_is_a_leftover_afterwards(box) -> None:
     box.git("reset", "-q", "--hard", head)
     box.dvc("checkout", "-q", "--force", "data/database.dvc")
     sync(box, dataset="exp_y")
-    pinned = versions(box, dataset="exp_y")["database"].target.md5
+    pinned = target(box, "exp_y").md5
     sync(box, pins={"dataset": pinned})
     assert documents(box) == 96
 
@@ -158,7 +167,7 @@ def folder(box, name: str) -> Path:
 
 
 def test_an_optional_dataset_that_head_has_need_not_be_used(box, optional: str) -> None:
-    unused = {"embedding": "none", "cache": "none", "database_init": "none"}
+    unused: dict[str, Any] = {"embedding": "none", "cache": "none", "database_init": "none"}
     plans = versions(box, **unused)
     for name in ("embeddings", "cache", "knowledge_base"):
         assert plans[name].target is None and plans[name].version is None
@@ -190,8 +199,8 @@ def test_one_version_has_one_commit_whatever_named_it(box) -> None:
     box.git("tag", "snapshot", again)
     box.git("checkout", "-q", "-b", "side", head)
     for name in (first, "snapshot", "main", again[:8]):
-        assert versions(box, dataset=name)["database"].version.commit == first
-    assert versions(box)["database"].version.commit == head
+        assert used(box, dataset=name).commit == first
+    assert used(box).commit == head
 
 
 def test_a_commit_of_a_branch_comes_before_that_of_an_experiment(box) -> None:
@@ -201,10 +210,10 @@ def test_a_commit_of_a_branch_comes_before_that_of_an_experiment(box) -> None:
     experiment = box.commit("dvc's commit", "data/database.dvc")
     box.git("tag", "exp_z")
     box.git("reset", "-q", "--soft", head)
-    assert versions(box, dataset="exp_z")["database"].version.commit == experiment, "no branch has it yet"
+    assert used(box, dataset="exp_z").commit == experiment, "no branch has it yet"
     mine = box.commit("my data", "data/database.dvc")
     for name in ("", "exp_z", "main"):
-        assert versions(box, dataset=name)["database"].version.commit == mine
+        assert used(box, dataset=name).commit == mine
 
 
 def test_an_older_pointer_with_other_line_ends_is_known(box) -> None:
@@ -213,12 +222,12 @@ def test_an_older_pointer_with_other_line_ends_is_known(box) -> None:
     box.git("checkout", "-q", older(box), "--", "data/database.dvc")
     assert b"\r\n" in (box.root / "data/database.dvc").read_bytes()
     box.dvc("checkout", "-q", "data/database.dvc")
-    found = versions(box, dataset=older(box))["database"]
-    assert found.version.commit == older(box) and not found.version.uncommitted
+    found = used(box, dataset=older(box))
+    assert found.commit == older(box) and not found.uncommitted
     sync(box, dataset=older(box))
     assert documents(box) == 48
     sync(box)
-    assert documents(box) == 96 and versions(box)["database"].version.commit == box.git("rev-parse", "HEAD")
+    assert documents(box) == 96 and used(box).commit == box.git("rev-parse", "HEAD")
 
 
 def test_a_pin_over_uncommitted_data_is_refused(box) -> None:
@@ -362,7 +371,7 @@ def test_a_deleted_folder_comes_back(box) -> None:
         ({"embedding": "HEAD"}, "data/embeddings.dvc did not exist at HEAD"),
     ],
 )
-def test_revisions_that_name_nothing(box, revisions: dict[str, str], cause: str) -> None:
+def test_revisions_that_name_nothing(box, revisions: dict[str, Any], cause: str) -> None:
     before = box.snapshot()
     with pytest.raises(DataError, match=cause):
         sync(box, **revisions)
@@ -385,7 +394,7 @@ def test_missing_and_broken_pointers_are_named(box) -> None:
 
 def test_data_that_is_nowhere_leaves_the_old_version(box) -> None:
     sync(box)
-    md5 = versions(box, dataset=older(box))["database"].target.md5
+    md5 = target(box, older(box)).md5
     (box.root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).unlink()
     before = box.snapshot()
     with pytest.raises(DataError, match="neither in the cache nor on remote local"):
@@ -443,7 +452,7 @@ def test_a_switch_that_fails_says_which_version_it_is(box, logged: list[str]) ->
     (box.root / "data/database/text.jsonl").unlink()
     with pytest.raises(FileNotFoundError):
         bring(workspace(box), wanted, whole)
-    new = versions(box)["database"].target.md5[:8]
+    new = target(box, "").md5[:8]
     assert f"database: switch failed, back at the old version ({new})" in logged
     assert documents(box) == 96 and box.git("status", "--porcelain") == ""
     assert any("database: unchanged" in line for line in sync(box))

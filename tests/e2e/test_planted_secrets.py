@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from s3_servers import BUCKET, SECRET, free_port
 from trials.faults import SWANLAB_KEY, swanlab
@@ -28,7 +29,7 @@ def test_planted_secrets_are_found_nowhere_else(project, stub_commands: Path, rc
         said.append(done.stdout + done.stderr)
 
     root, node = project.root, tmp_path / "node"
-    quick = {"PATH": f"{stub_commands}{os.pathsep}{project.env['PATH']}"}
+    quick: dict[str, Any] = {"PATH": f"{stub_commands}{os.pathsep}{project.env['PATH']}"}
     netrc = Path(project.env["HOME"], ".netrc")
     netrc.write_text(f"machine 127.0.0.1 login me password {PLANTED['.netrc']}\n")
     project.git("remote", "add", "origin", f"http://me:{PLANTED['the URL of a git remote']}@127.0.0.1:9/x.git")

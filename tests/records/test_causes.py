@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import made_records
 
 from explicitlm.lm.config import TrainConfig
@@ -17,7 +19,7 @@ SEALED = Manifest(
 )  # fmt: skip
 
 
-def record(**more: object) -> Record:
+def record(**more: Any) -> Record:
     return Record.model_validate(made_records.made("exp_001", **more))
 
 

@@ -76,7 +76,11 @@ def made(
 ) -> tuple[str, dict[str, str]]:
     rows = [Row(parse(json.dumps(record).encode(), record["experiment"]["id"])) for record in records]
     shown = {
-        key: {row.id: [(step, 2.3 + math.exp(-step / 30)) for step in range(1, 100, 9)] for row in rows if row.finished}
+        key: {
+            row.id: [(float(step), 2.3 + math.exp(-step / 30)) for step in range(1, 100, 9)]
+            for row in rows
+            if row.finished
+        }
         for key in curves.CURVES
     }
     whole = {record["experiment"]["id"]: Record.model_validate(record) for record in records}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,7 +58,8 @@ def test_what_training_reads_passes(tmp_path: Path) -> None:
                           "knowledge_base/a.json": '["Ada"]'}.items():  # fmt: skip
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text(content)
-    for name, array in {"embeddings": np.zeros((300, 32), np.float32), "cache": np.zeros((256, 16), np.int64)}.items():
+    arrays: dict[str, Any] = {"embeddings": np.zeros((300, 32), np.float32), "cache": np.zeros((256, 16), np.int64)}
+    for name, array in arrays.items():
         (tmp_path / name).mkdir()
         np.save(tmp_path / name / "array.npy", array)
     for path, check in CHECKS.items():

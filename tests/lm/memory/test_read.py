@@ -98,6 +98,7 @@ def test_contrast_finds_the_row_among_its_sequence_s_and_random_ones_and_no_labe
     torch.testing.assert_close(loss, (first + second) / 3)
     none = router.contrast(address, torch.full((2, 3), -1), keys, rows, random)
     none.backward()
+    assert address.grad is not None and keys.grad is not None
     assert none == 0 and router.log_sharpness.grad is not None and not address.grad.any() and not keys.grad.any()
 
 

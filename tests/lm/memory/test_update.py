@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +24,7 @@ VOCAB, DIM, ROWS, LENGTH = 400, 24, 64, 16
 
 @dataclass
 class Output:
-    selections: list[Selection]
+    selections: Sequence[Selection]
 
 
 class Memory(nn.Module):
@@ -31,11 +33,11 @@ class Memory(nn.Module):
     def __init__(self, freeze_ratio: float = 0.25) -> None:
         super().__init__()
         self.embedding = nn.Embedding(VOCAB, DIM)
-        self.bank = MemoryBank(ROWS, LENGTH, VOCAB, pad_id=0, freeze_ratio=freeze_ratio)
+        self.bank: Any = MemoryBank(ROWS, LENGTH, VOCAB, pad_id=0, freeze_ratio=freeze_ratio)
 
 
-def config(**values: object) -> TrainConfig:
-    base = {"knowledge_num": ROWS, "knowledge_length": LENGTH, "num_candidates": 4}
+def config(**values: Any) -> TrainConfig:
+    base: dict[str, Any] = {"knowledge_num": ROWS, "knowledge_length": LENGTH, "num_candidates": 4}
     base |= {"ema_update_freq": 1, "use_ema_update": True}
     return TrainConfig(**{**base, **values})
 

@@ -24,6 +24,7 @@ def test_every_field_is_an_option_with_its_words_and_default() -> None:
     for name, field in TrainConfig.model_fields.items():
         option = options[name]
         assert option.option_strings[0] == f"--{name}"
+        assert option.help is not None
         words, default = option.help.replace("%%", "%").rsplit(" (default: ", 1)
         assert words == field.description
         assert default == f"{field.default!r})" if field.default == "" else f"{field.default})"

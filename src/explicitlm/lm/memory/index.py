@@ -5,8 +5,9 @@ all nodes of the first level, opens the best `BEAM`, scores what they hold, and 
 for 4,096 rows, 256 + 4 * 64 + 4 * 64 for 1,048,576. Blocks are clusters of equal size (k-means whose clusters take only
 as many as they may), so every level is one dense array and no block is ever long.
 
-While a model trains, its rows move. Every step takes the present addresses of one row in `REFRESH_STEPS` and exchanges
-rows among a few neighbouring blocks, so that no step waits for the whole tree and only the search sees old addresses.
+While a model trains, its rows move. Every step takes the present addresses of one row in `REFRESH_STEPS` or more and
+exchanges rows among a few neighbouring blocks, so that no step waits for the whole tree. Only the search sees old
+addresses.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from explicitlm.lm.memory.selected import from_first_rank
 Addresses = Callable[[Tensor], Tensor]  # unit vectors [M, d_k] for row numbers [M]
 
 BEAM = 4  # nodes that stay open on each level; 8 finds 1 % more rows at twice the time
-REFRESH_STEPS = 20  # steps in which every row's address is taken once
+REFRESH_STEPS = 20  # steps in which every row's address is taken once, where that is not too many a step
+_TAKEN_ROWS = 1 << 14  # whose addresses are taken in a step at most: of a million rows each once in 64 steps
 _TWO_LEVELS = 1 << 12  # rows up to which two levels suffice
 _POOL = 4  # neighbouring blocks that exchange rows at a time
 _POOLED_ROWS = 1024  # that do so in a step, on average
@@ -79,11 +81,10 @@ class RowIndex(nn.Module):
     def keep_up(self, addresses: Addresses) -> None:
         """One step's share of the upkeep."""
         rows = len(self.order_N)
-        part = self.turns % REFRESH_STEPS
-        start, stop = rows * part // REFRESH_STEPS, rows * (part + 1) // REFRESH_STEPS
-        for first in range(start, stop, _ROWS_AT_ONCE):
-            last = min(first + _ROWS_AT_ONCE, stop)
-            self.keys_NK[first:last] = addresses(self.order_N[first:last]).float()
+        steps = max(REFRESH_STEPS, rows // _TAKEN_ROWS)
+        part = self.turns % steps
+        start, stop = rows * part // steps, rows * (part + 1) // steps
+        self.keys_NK[start:stop] = addresses(self.order_N[start:stop]).float()
         self._renew(start, stop)
         pooled = _POOL * (rows // self.widths[0])
         every, pools = max(1, pooled // _POOLED_ROWS), max(1, _POOLED_ROWS // pooled)
