@@ -359,22 +359,6 @@ def team(quick):
     return quick, other
 
 
-def test_a_plain_pull_in_a_fresh_clone(team) -> None:
-    ada = team[0]
-    run(ada, "ada_1", "epochs=2")
-    ada.explicitlm("publish", "ada_1")
-    ada.git("push", "-q", "--atomic", "origin", "HEAD", "ada_1")
-    other = ada.clone("other")
-    other.dvc("pull")
-    assert (other.root / "data/database/text.jsonl").exists() and other.git("status", "--porcelain") == ""
-    for line in ("dvc push", "dvc checkout", "git pull -q && dvc pull"):
-        ada.shell(line)
-    other.shell("git checkout -q ada_1 && dvc pull")
-    assert (other.root / "checkpoints/run/model.safetensors").exists(), "there, the weights of the run as well"
-    other.shell("git checkout -q main && dvc pull && dvc exp run -n other_1 -S epochs=3")
-    assert weights(other, "other_1")
-
-
 @pytest.mark.parametrize("document", ["README.md", "README.zh-CN.md"])
 def test_loss_and_parameters_are_seen_in_120_columns(quick, document: str) -> None:
     run(quick, "exp_003", "epochs=2", 'description="first words"')

@@ -101,6 +101,25 @@ def test_each_way_of_being_used_is_told_apart(box) -> None:
     assert "exists, committed" in refusal(box, "left").cause
 
 
+def test_what_a_killed_run_left_can_be_published_or_go_on(box) -> None:
+    record, run = box.root / "experiments/records/left.json", box.root / ".explicitlm/runs/left"
+    record.write_text('{"status": "finished"}')
+    assert refusal(box, "left").hint.startswith("explicitlm publish left, ")
+    record.write_text('{"status": "failed"}')
+    assert refusal(box, "left").hint.startswith("choose another id")
+    run.mkdir(parents=True)
+    (run / "manifest.json").write_text("{}")
+    assert refusal(box, "left").hint.startswith("explicitlm run left --resume begins it again")
+    (run / "states/step-00000005").mkdir(parents=True)
+    for commit in (False, True):  # also when the record of the interrupted run is published
+        if commit:
+            box.commit("its record", "experiments/records/left.json")
+        assert refusal(box, "left").hint.startswith("explicitlm run left --resume; ")
+    record.write_text('{"status": "finished"}')
+    box.commit("its record", "experiments/records/left.json")
+    assert "exists, committed" in refusal(box, "left").cause
+
+
 def test_the_hint_about_a_left_record_frees_the_name_and_keeps_the_record(box) -> None:
     record = box.root / "experiments/records/left.json"
     record.write_text('{"kept": true}')

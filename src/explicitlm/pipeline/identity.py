@@ -20,7 +20,7 @@ from explicitlm.records.manifest import CodeVersion
 from explicitlm.vcs.workspace import Workspace
 
 # Not code: inputs and outputs that have versions of their own.
-NOT_CODE = ("data", "checkpoints", "experiments", "logs", "params.yaml", "dvc.lock", ".dvc/cache")
+NOT_CODE = ("data", "checkpoints", "experiments", "logs", "params.yaml", "dvc.lock")
 
 
 def generated_id() -> str:
