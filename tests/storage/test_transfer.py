@@ -78,15 +78,21 @@ def test_every_size_arrives_as_dvc_keeps_it(rclone, tmp_path: Path) -> None:
         assert stat.S_IMODE(arrived.parent.stat().st_mode) == 0o2775
 
 
+@pytest.mark.hint("mv {} {}.damaged, then dvc add the data where it is whole, and the same command")
 @pytest.mark.parametrize("size", [100, PART + LARGE])
 def test_an_object_that_is_damaged_here_is_not_sent(rclone, tmp_path: Path, size: int) -> None:
-    md5 = put(tmp_path, os.urandom(size))
+    whole = os.urandom(size)
+    md5 = put(tmp_path, whole)
     good = put(tmp_path, b"good")
     path_of(tmp_path, md5).write_bytes(b"x" * size)
     with pytest.raises(DataError, match="was not sent") as caught:
         ObjectTransfer(remote(rclone), tmp_path, shared=False).push({md5, good}, lambda: None)
     assert md5 in caught.value.cause
     assert not any(md5[2:] in key for key in rclone.objects())
+    subprocess.run(["bash", "-c", caught.value.hint.split(", then")[0]], check=True)
+    assert put(tmp_path, whole) == md5, "as dvc add does"
+    ObjectTransfer(remote(rclone), tmp_path, shared=False).push({md5, good}, lambda: None)
+    assert sum(md5[2:] in key for key in rclone.objects()) == 1
 
 
 def test_a_damaged_or_absent_object_stays_missing_and_the_others_come(rclone, tmp_path: Path) -> None:
