@@ -33,7 +33,6 @@ NOT_RUN = {
     "set the clock (date -u; timedatectl set-ntp true)": MACHINE,
     "chmod u+w {}": MORE_RIGHTS,
     "chmod -R u+rX {}": MORE_RIGHTS,
-    "mv {} {}.damaged, then dvc add the data where it is whole, and the same command": "nobody knows where that is",
     "clone the project with git clone": "nobody here knows the address of the project",
     "cd into your clone of the project": "nobody here knows where it is",
     "source {}/activate": "it changes the shell alone",
