@@ -54,8 +54,8 @@ def main() -> int:
     )
     plans = _plans(workspace, params)
     bring(workspace, plans, check_untouched(workspace, plans))
-    check_readable(workspace, plans, params.train)
-    prepare_tokens(workspace, params.train, plans)  # a text that cannot be read is told before anything is sealed
+    check_readable(workspace, plans, params.train)  # what cannot be read is told before anything is sealed
+    unread = prepare_tokens(workspace, params.train, plans)
     data = {item.dataset.param: item.version for item in plans}
     manifest = Manifest(
         id=experiment,
@@ -65,6 +65,7 @@ def main() -> int:
         command=training_command(params.train),
         code=identity.code_version(workspace),
         data=data,
+        unread_files=unread,
         hyperparameters=params.train,
         changed_params=param_changes.changed_params(workspace, params),
         asked_params=sorted(asked or ()),

@@ -115,6 +115,7 @@ def _record(
             changed_during_run=result.changed_during_run if result else [],
             facts_left_out=result.facts_left_out if result else 0,
             facts_cut=result.facts_cut if result else 0,
+            unread_files=manifest.unread_files,
         ),
         dependencies=dependencies,
         outcome=question.answered(manifest.question, metrics) if manifest.question else None,

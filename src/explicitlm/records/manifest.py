@@ -97,6 +97,7 @@ class Manifest(Sealed):
         id: the experiment. created_at: UTC, ISO 8601. started_by: the command, as the user typed it.
         data: by `Dataset.param`; None for an optional dataset that is not there. One that was added
             to the project after the manifest was sealed has no key.
+        unread_files: files of the datasets that no training reads, such as those of an unknown kind.
         changed_params: parameters that differ from HEAD's params.yaml, as [HEAD's, ours].
         asked_params: those that the command itself set. leftover_params: those that nobody asked for this time: an
             earlier experiment, named here, left them in params.yaml.
@@ -112,6 +113,7 @@ class Manifest(Sealed):
     command: str
     code: CodeVersion
     data: dict[str, DataVersion | None]
+    unread_files: list[str] = []
     hyperparameters: TrainConfig
     changed_params: dict[str, tuple[Any, Any]]
     asked_params: list[str] = []

@@ -122,6 +122,7 @@ class Findings(Part):
     changed_during_run: list[str]
     facts_left_out: int = 0
     facts_cut: int = 0
+    unread_files: list[str] = []
 
 
 class Environment(BaseModel):

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from explicitlm.lm.data import labels as labels_module
 from explicitlm.lm.data.aloud import Reciter
 from explicitlm.lm.data.batches import Windows
 from explicitlm.lm.data.knowledge import Fact, Knowledge, knowledge_of, rows_from_facts
-from explicitlm.lm.data.labels import FactFinder, batch_labels, find_labels, prepare_labels
+from explicitlm.lm.data.labels import FactFinder, batch_labels, find_labels, labels_path, prepare_labels
 from explicitlm.lm.data.token_text import object_span, token_bytes
 from explicitlm.lm.data.tokenizer import TextTokenizer, train_tokenizer
 
@@ -51,21 +52,38 @@ def test_labels_lie_on_the_tokens_that_say_the_object(spoken: TextTokenizer, tmp
     for text in TEXTS:
         ids += [*spoken.encode(text), spoken.end_id, spoken.start_id]
     tokens = np.array(ids[:-1], dtype=np.uint16)
-    labels = find_labels(tokens, FACTS, spoken)
+    found = find_labels(tokens, FACTS, spoken)
+    labels = found.between(0, len(tokens))
     table = token_bytes(spoken)
     for row in (3, 5, 6, 7):
         said = b"".join(table[token] for token in tokens[labels == row]).decode(errors="replace")
         assert FACTS[row].object in said and len(said) <= 3 * len(FACTS[row].object) + 2
     assert set(np.unique(labels)) == {-1, 3, 5, 6, 7}
-    kept = prepare_labels(tokens, "x", FACTS, spoken, tmp_path)
-    again = prepare_labels(tokens[:0], "x", FACTS, spoken, tmp_path)  # from the file: the tokens are not looked at
-    assert np.array_equal(kept, labels) and np.array_equal(again, labels)
+    path = labels_path("x", FACTS, spoken, tmp_path)
+    kept = prepare_labels(path, tokens, FACTS, spoken)
+    again = prepare_labels(path, tokens[:0], FACTS, spoken)  # from the file: the tokens are not looked at
+    for each in (kept, again):
+        assert np.array_equal(each.places_K, found.places_K) and np.array_equal(each.rows_K, found.rows_K)
+    assert find_labels(tokens, {}, spoken).places_K.size == 0
     windows = Windows(tokens, 8, spoken.pad_id)
     sequences = np.array([len(windows) - 1, 0])
-    rows = batch_labels(labels, windows, sequences)
+    rows = batch_labels(found, windows, sequences)
     _, targets = windows.batch(sequences)
     assert rows.shape == targets.shape and (rows[targets == spoken.pad_id] == -1).all()
     assert rows[1].tolist() == labels[1:9].tolist()
+
+
+def test_many_documents_at_once_or_few_give_the_same_labels(
+    spoken: TextTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [number for text in TEXTS * 9 for number in (spoken.start_id, *spoken.encode(text), spoken.end_id)]
+    tokens = np.array(ids, dtype=np.uint16)
+    at_once = find_labels(tokens, FACTS, spoken)
+    assert at_once.places_K.size % 9 == 0 and at_once.places_K.size > 0
+    for few in (1, 40, 100):
+        monkeypatch.setattr(labels_module, "_AT_ONCE", few)
+        found = find_labels(tokens, FACTS, spoken)
+        assert np.array_equal(found.places_K, at_once.places_K) and np.array_equal(found.rows_K, at_once.rows_K)
 
 
 def test_bytes_of_tokens_are_the_text(spoken: TextTokenizer) -> None:

@@ -9,11 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explicitlm.common.errors import DataError
-from explicitlm.lm.data.source import find_files
-
-SUFFIXES = (".npy", ".safetensors", ".pt", ".pth")
-# What may lie beside an array: its tokenizer, the uuids of its rows, and tokens shared between machines (prepare.py)
-BESIDE = ("tokenizer.json", "mapping.json", "tokens", "tokenizers")
+from explicitlm.lm.data.source import ARRAY_KINDS, BESIDE_ARRAYS, find_files
 
 
 def read_array(path: Path, what: str) -> NDArray[Any]:
@@ -26,7 +22,7 @@ def read_array(path: Path, what: str) -> NDArray[Any]:
     Raises:
         DataError: no file, several files, an unreadable one, or one that does not hold exactly one tensor.
     """
-    files = find_files(path, SUFFIXES, what, BESIDE)
+    files = find_files(path, ARRAY_KINDS, what, BESIDE_ARRAYS)
     if len(files) > 1:
         names = ", ".join(file.name for file in files)
         raise DataError(f"{what}: {path} holds {len(files)} arrays ({names})", "keep one, or name the file")
@@ -36,7 +32,7 @@ def read_array(path: Path, what: str) -> NDArray[Any]:
     except DataError:
         raise
     except Exception as error:  # each format's reader has errors of its own
-        raise DataError(f"{what}: {file} cannot be read ({error})", f"write it again as {SUFFIXES[0]}") from None
+        raise DataError(f"{what}: {file} cannot be read ({error})", f"write it again as {ARRAY_KINDS[0]}") from None
     if not isinstance(value, np.ndarray):
         raise DataError(f"{what}: {file} holds {type(value).__name__}, not one tensor", "save the tensor alone")
     return value
@@ -44,7 +40,7 @@ def read_array(path: Path, what: str) -> NDArray[Any]:
 
 def holds_array(path: Path) -> bool:
     """Whether a folder holds a file that `read_array` would read."""
-    return path.is_file() or any(file.name.endswith(SUFFIXES) for file in path.rglob("*"))
+    return path.is_file() or any(file.name.endswith(ARRAY_KINDS) for file in path.rglob("*"))
 
 
 def _read_npy(file: Path) -> NDArray[Any]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from explicitlm.common.errors import DataError
 from explicitlm.lm.data.arrays import read_array
 from explicitlm.lm.data.hashing import splitmix64
-from explicitlm.lm.data.source import find_files
+from explicitlm.lm.data.source import FACT_KINDS, find_files
 from explicitlm.lm.data.token_text import object_span, token_bytes
 from explicitlm.lm.data.tokenizer import TextTokenizer
 
@@ -73,7 +73,7 @@ def read_facts(path: Path) -> list[Fact]:
         DataError: a broken file or an entry of another form, by file and number.
     """
     facts: list[Fact] = []
-    for file in find_files(path, (".json",), "the knowledge base"):
+    for file in find_files(path, FACT_KINDS, "the knowledge base"):
         try:
             text = file.read_text(encoding="utf-8-sig")
             entries = list(_entries(text))
@@ -268,17 +268,8 @@ def read_cache(
             or knowledge base.
     """
     rows_NL = read_cache_rows(path, shape_NL, vocab_size)
-    folder = path if path.is_dir() else path.parent
-    row_of = _read_mapping(folder / MAPPING_NAME, shape_NL[0])
-    known = {fact.uuid: fact for fact in facts if fact.uuid}
-    strange = next((uuid for uuid in row_of if known and uuid not in known), None)
-    if strange is not None:
-        raise DataError(
-            f"the knowledge cache in {path} maps fact {strange}, which the knowledge base does not hold",
-            "make the cache again from this knowledge base, or remove it",
-        )
-    _check_words(path, rows_NL, {row: known[uuid] for uuid, row in row_of.items() if uuid in known}, tokenizer)
-    held = {row: known.get(uuid, Fact("", uuid)) for uuid, row in row_of.items()}
+    held = cached_facts(path, shape_NL[0], facts)
+    _check_words(path, rows_NL, {row: fact for row, fact in held.items() if fact.sentence}, tokenizer)
     return knowledge_of(rows_NL, held, tokenizer)
 
 
@@ -302,6 +293,24 @@ def read_cache_rows(path: Path, shape_NL: tuple[int, int], vocab_size: int) -> N
             "make it again with this vocabulary",
         )
     return values.astype(np.uint16)
+
+
+def cached_facts(path: Path, rows: int, facts: list[Fact]) -> dict[int, Fact]:
+    """The facts that a tokenised bank holds, by row; those that are unknown by their uuid alone.
+
+    Raises:
+        DataError: as `read_cache`, for the mapping.
+    """
+    folder = path if path.is_dir() else path.parent
+    row_of = _read_mapping(folder / MAPPING_NAME, rows)
+    known = {fact.uuid: fact for fact in facts if fact.uuid}
+    strange = next((uuid for uuid in row_of if known and uuid not in known), None)
+    if strange is not None:
+        raise DataError(
+            f"the knowledge cache in {path} maps fact {strange}, which the knowledge base does not hold",
+            "make the cache again from this knowledge base, or remove it",
+        )
+    return {row: known.get(uuid, Fact("", uuid)) for uuid, row in row_of.items()}
 
 
 def _check_words(path: Path, rows_NL: NDArray[np.uint16], facts: dict[int, Fact], tokenizer: TextTokenizer) -> None:

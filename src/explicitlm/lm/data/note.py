@@ -9,20 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from explicitlm.common.files import write_json
-from explicitlm.lm.data.source import KINDS, find_files
+from explicitlm.lm.data.source import ARRAY_KINDS, BESIDE_ARRAYS, FACT_KINDS, KINDS, find_files, printable, sort_files
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Where a training's data is. text: the training text; embeddings, cache: folders or None."""
+    """Where a training's data is. text: the training text; knowledge, embeddings, cache: folders or None."""
 
     text: Path
     benchmarks: Path
+    knowledge: Path | None
     embeddings: Path | None
     cache: Path | None
 
@@ -34,6 +36,22 @@ def find_texts(text: Path) -> list[Path]:
         DataError: there is none.
     """
     return find_files(text, KINDS, "the training data")
+
+
+def unread_files(sources: Sources) -> list[str]:
+    """Files of the datasets that no part of a training reads, by path."""
+    read: list[tuple[Path | None, Sequence[str], Sequence[str]]] = [
+        (sources.text, KINDS, ()),
+        (sources.benchmarks, KINDS, ()),
+        (sources.knowledge, FACT_KINDS, ()),
+        (sources.embeddings, ARRAY_KINDS, BESIDE_ARRAYS),
+        (sources.cache, ARRAY_KINDS, BESIDE_ARRAYS),
+    ]
+    found = []
+    for path, kinds, others in read:
+        if path is not None and path.is_dir():
+            found += [printable(f"{path}/{name}") for name in sort_files(path, kinds, others)[1]]
+    return found
 
 
 def look(text: Path, files: list[Path]) -> str:

@@ -1,9 +1,10 @@
-"""What is made of the text once, before any training asks for a GPU: its tokenizer and its tokens.
+"""What is made of the text once, before any training asks for a GPU: its tokenizer, its tokens, where it says facts.
 
 They lie in a *store*, a folder that all trainings of a checkout share:
 
     tokenizers/<name>.json      named by the digest of the text, vocab_size and the library's version
     tokens/<name>/              named by the digests of text and tokenizer (token_files.py)
+    labels/<name>.npy           named by the digests of tokens, tokenizer and facts (labels.py)
     texts/<version>.json        the digest of the text of a data version, so that it is read once only
     prepared/<name>.json        what was found or made for versions of the data, so that it is looked for once only
 
@@ -20,8 +21,11 @@ from pathlib import Path
 from explicitlm.common.errors import DataError
 from explicitlm.common.files import write_json
 from explicitlm.lm.config import TrainConfig
+from explicitlm.lm.data.arrays import holds_array
 from explicitlm.lm.data.benchmarks import Benchmark, read_benchmarks
 from explicitlm.lm.data.embeddings import find_tokenizer
+from explicitlm.lm.data.knowledge import Fact, cached_facts, read_facts
+from explicitlm.lm.data.labels import Labels, labels_path, prepare_labels
 from explicitlm.lm.data.note import Sources, find_texts, link_files, look, read_note, write_note
 from explicitlm.lm.data.source import brought, digest_files
 from explicitlm.lm.data.token_files import META, TOKENS, Texts, TokenFile, open_tokens, prepare_tokens, token_folder
@@ -29,17 +33,23 @@ from explicitlm.lm.data.tokenizer import TextTokenizer, load_or_train, read_toke
 
 logger = logging.getLogger(__name__)
 
-TOKENS_FOLDER, TOKENIZERS_FOLDER = "tokens", "tokenizers"
+TOKENS_FOLDER, TOKENIZERS_FOLDER, LABELS_FOLDER = "tokens", "tokenizers", "labels"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was made of the text. benchmark: the validation data; files: in the store, relative to it."""
+    """What was made of the text.
+
+    benchmark: the validation data. facts: the knowledge base. labels: where the text says facts of the bank, None where
+    nothing is trained with it. files: in the store, relative to it.
+    """
 
     tokenizer: TextTokenizer
     train: TokenFile
     val: TokenFile
     benchmark: Benchmark
+    facts: list[Fact]
+    labels: Labels | None
     files: list[str]
 
 
@@ -47,7 +57,7 @@ def prepare(config: TrainConfig, sources: Sources, store: Path, note: Path, vers
     """Finds or makes the tokenizer and the tokens of a training.
 
     Args:
-        config: vocab_size counts.
+        config: vocab_size counts, and which facts the bank holds.
         sources: the text may be absent where note and store hold what was made of it.
         store: see above; made when missing.
         note: of the tree, likewise.
@@ -56,6 +66,7 @@ def prepare(config: TrainConfig, sources: Sources, store: Path, note: Path, vers
     Raises:
         DataError: data is missing or broken.
     """
+    facts = read_facts(sources.knowledge) if sources.knowledge else []
     benchmark = read_benchmarks(sources.benchmarks)
     digest, files, seen = _text_digest(sources.text, store, note, version)
     tokenizer = _tokenizer(config, sources, store, digest, files)
@@ -70,10 +81,16 @@ def prepare(config: TrainConfig, sources: Sources, store: Path, note: Path, vers
     made = [f"{TOKENIZERS_FOLDER}/{tokenizer_path(digest, config.vocab_size, store).name}"]
     for name in (folder.name, token_folder(val_texts.digest, tokenizer, store).name):
         made += [f"{TOKENS_FOLDER}/{name}/{part}" for part in (META, TOKENS)]
+    labels = None
+    if config.router == "content" and not config.disable_memory:
+        held = _held_facts(config, sources, facts)
+        path = labels_path(train.digest, held, tokenizer, store / LABELS_FOLDER)
+        labels = prepare_labels(path, train.tokens_T, held, tokenizer)
+        made.append(f"{LABELS_FOLDER}/{path.name}")
     made = [name for name in made if (store / name).exists()]  # a tokenizer that came with the data is none of ours
     if files:
         write_note(note, digest, seen, made)
-    return Prepared(tokenizer, train, val, benchmark, made)
+    return Prepared(tokenizer, train, val, benchmark, facts, labels, made)
 
 
 def _text_digest(text: Path, store: Path, note: Path, version: str) -> tuple[str, list[Path], str]:
@@ -124,6 +141,13 @@ def _adopt_tokens(shared: Path, folder: Path, tokenizer: TextTokenizer) -> None:
         return
     link_files([META, TOKENS], shared, folder)
     logger.info(f"tokens: shared in {shared}")
+
+
+def _held_facts(config: TrainConfig, sources: Sources, facts: list[Fact]) -> dict[int, Fact]:
+    """The facts of the bank that a training makes, by row."""
+    if sources.cache and holds_array(sources.cache):
+        return cached_facts(sources.cache, config.knowledge_num, facts)
+    return dict(enumerate(facts[: config.knowledge_num]))
 
 
 def _absent(text: Path, why: str) -> DataError:

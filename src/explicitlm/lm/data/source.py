@@ -14,6 +14,10 @@ from explicitlm.common.errors import DataError
 logger = logging.getLogger(__name__)
 
 KINDS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")  # of files that hold text
+FACT_KINDS = (".json",)  # of a knowledge base
+ARRAY_KINDS = (".npy", ".safetensors", ".pt", ".pth")
+# What may lie beside an array: its tokenizer, the uuids of its rows, and tokens shared between machines (prepare.py)
+BESIDE_ARRAYS = ("tokenizer.json", "mapping.json", "tokens", "tokenizers")
 _HASH_CHUNK = 1 << 20  # bytes read at a time
 _NAMED = 10  # files that a message names
 
@@ -36,13 +40,7 @@ def find_files(path: Path, suffixes: Sequence[str], what: str, others: Collectio
         return [path]
     if not path.exists():
         raise DataError(f"{what} is missing: {path} does not exist", brought(path))
-    files, left_out = [], []
-    for name in _names(path):
-        hidden = any(part.startswith(".") for part in Path(name).parts)
-        if not hidden and name.endswith(tuple(suffixes)) and (path / name).is_file():
-            files.append(path / name)
-        elif Path(name).parts[0] not in others:
-            left_out.append(name)
+    files, left_out = sort_files(path, suffixes, others)
     if not files:
         raise DataError(
             f"{what} is empty: {path} holds no {' or '.join(suffixes)} file",
@@ -53,6 +51,18 @@ def find_files(path: Path, suffixes: Sequence[str], what: str, others: Collectio
             f"{what}: {len(left_out)} file(s) in {path} are not read ({', '.join(suffixes)} are): {_named(left_out)}"
         )
     return files
+
+
+def sort_files(path: Path, suffixes: Sequence[str], others: Collection[str] = ()) -> tuple[list[Path], list[str]]:
+    """The files that `find_files` gives, and the names of those that nobody reads."""
+    files, left_out = [], []
+    for name in _names(path):
+        hidden = any(part.startswith(".") for part in Path(name).parts)
+        if not hidden and name.endswith(tuple(suffixes)) and (path / name).is_file():
+            files.append(path / name)
+        elif Path(name).parts[0] not in others:
+            left_out.append(name)
+    return files, left_out
 
 
 def brought(path: Path) -> str:
@@ -76,8 +86,12 @@ def _names(folder: Path) -> list[str]:
 
 def _named(names: Sequence[str]) -> str:
     more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    shown = ", ".join(names[:_NAMED]) + more
-    return shown.encode("utf-8", "backslashreplace").decode()  # a name that is no UTF-8
+    return printable(", ".join(names[:_NAMED]) + more)
+
+
+def printable(name: str) -> str:
+    """A file's name, also one that is no UTF-8, as text."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def digest_files(files: Sequence[Path]) -> str:

@@ -61,8 +61,7 @@ class Evaluator:
         self._known_batches = list(_batches_of([row for row in rows if row.item in about_objects]))
         self._known = sorted(about_objects)
         self._read_N = torch.zeros(len(knowledge.rows_NL) if knowledge else 0, dtype=torch.float64)
-        labels_T = run_data.labels_T
-        self._told = set() if labels_T is None else set(np.unique(labels_T).tolist())
+        self._told = set() if run_data.labels is None else set(np.unique(run_data.labels.rows_K).tolist())
         self._tasks: Tensor | None = None
 
     def run(self, model: ExplicitLM, device: torch.device) -> dict[str, float] | None:

@@ -43,10 +43,10 @@ class Material:
     """
 
     def __init__(self, config: TrainConfig, run_data: RunData, plan: BatchPlan) -> None:
-        self._plan, self._windows, self._labels_T = plan, run_data.train, run_data.labels_T
+        self._plan, self._windows, self._known = plan, run_data.train, run_data.labels
         self._rows, self._share = config.knowledge_num, config.aloud_share
         self._reciter: Reciter | None = None
-        if run_data.knowledge is not None and run_data.labels_T is not None:
+        if run_data.knowledge is not None and run_data.labels is not None:
             self._reciter = Reciter(run_data.knowledge, run_data.tokenizer, config.max_seq_len, config.seed)
         self._step, self._targets, self._labels = -1, 0, 0
         self._aloud: ReadAloud | None = None
@@ -55,12 +55,12 @@ class Material:
         """Takes up a step: reads its facts and counts what all of its parts have together."""
         sequences = self._plan.window_ids(step)
         self._step, self._targets, self._labels = step, self._windows.targets(sequences), 0
-        if self._reciter is None or self._labels_T is None:
+        if self._reciter is None or self._known is None:
             return
         count = math.ceil(self._share * len(sequences))
         self._aloud = self._reciter.read(step * math.ceil(self._share * self._plan.window), count)
         self._targets += int((self._aloud.targets_ES != self._windows.pad_id).sum())
-        self._labels = int((batch_labels(self._labels_T, self._windows, sequences) >= 0).sum())
+        self._labels = int((batch_labels(self._known, self._windows, sequences) >= 0).sum())
         self._labels += int((self._aloud.rows_ES >= 0).sum())
 
     def part(self, step: int, micro: int, rank: int) -> Part:
@@ -75,9 +75,9 @@ class Material:
             "noise_B": self._plan.noise_keys(step, micro, rank),
         }
         targets, labels = self._windows.targets(sequences), 0
-        if self._reciter is not None and self._aloud is not None and self._labels_T is not None:
+        if self._reciter is not None and self._aloud is not None and self._known is not None:
             aloud = self._read_by(micro, rank)
-            rows_BS = np.concatenate([batch_labels(self._labels_T, self._windows, sequences), aloud.rows_ES])
+            rows_BS = np.concatenate([batch_labels(self._known, self._windows, sequences), aloud.rows_ES])
             key_M = (aloud.swap_M2[:, 0] + len(sequences)) * self._rows + aloud.swap_M2[:, 1]
             order_M = np.argsort(key_M)
             inputs |= {

@@ -20,8 +20,8 @@ from explicitlm.lm.data.batches import Windows
 from explicitlm.lm.data.benchmarks import Item, choose_items
 from explicitlm.lm.data.embeddings import read_embeddings
 from explicitlm.lm.data.hashing import permutation
-from explicitlm.lm.data.knowledge import Fact, Knowledge, read_cache, read_facts, rows_from_facts
-from explicitlm.lm.data.labels import prepare_labels
+from explicitlm.lm.data.knowledge import Fact, Knowledge, read_cache, rows_from_facts
+from explicitlm.lm.data.labels import Labels
 from explicitlm.lm.data.prepare import prepare
 from explicitlm.lm.data.tokenizer import TextTokenizer
 from explicitlm.lm.training.run_paths import TEXT_NOTE, WORK_DIR, RunPaths
@@ -38,7 +38,7 @@ class RunData:
 
     train: the training text; val: the validation text; val_sequences: those that count for the loss.
     items: task items; knowledge: bank rows, None in the dense baseline; embeddings_VD: None unless given.
-    labels_T: the bank row of each token of the training text, None where nothing is trained with it.
+    labels: bank rows of the training text's tokens, None where nothing is trained with them.
     digest: hex SHA-256 of all of it, for resume states and the digest chain.
     """
 
@@ -49,7 +49,7 @@ class RunData:
     items: list[Item]
     knowledge: Knowledge | None
     embeddings_VD: NDArray[np.float32] | None
-    labels_T: NDArray[np.int32] | None
+    labels: Labels | None
     digest: str
 
 
@@ -59,7 +59,6 @@ def load_run_data(config: TrainConfig, paths: RunPaths) -> RunData:
     Raises:
         DataError: anything missing, broken or of another shape than the configuration says.
     """
-    facts = read_facts(paths.database_init) if paths.database_init else []
     prepared = prepare(config, paths.sources, WORK_DIR, WORK_DIR / TEXT_NOTE)
     tokenizer, train, val = prepared.tokenizer, prepared.train, prepared.val
     val_windows = Windows(val.tokens_T, config.max_seq_len, tokenizer.pad_id)
@@ -68,12 +67,7 @@ def load_run_data(config: TrainConfig, paths: RunPaths) -> RunData:
         if paths.pretrained_embedding
         else None
     )
-    knowledge = None if config.disable_memory else _knowledge(config, paths, facts, tokenizer, train.tokens_T)
-    labels_T = (
-        prepare_labels(train.tokens_T, train.digest, knowledge.facts, tokenizer, WORK_DIR / "labels")
-        if knowledge is not None and config.router == "content"
-        else None
-    )
+    knowledge = None if config.disable_memory else _knowledge(config, paths, prepared.facts, tokenizer, train.tokens_T)
     items = choose_items(prepared.benchmark.items, MAX_ITEMS, config.seed)
     parts = [
         train.digest,
@@ -93,7 +87,7 @@ def load_run_data(config: TrainConfig, paths: RunPaths) -> RunData:
         items=items,
         knowledge=knowledge,
         embeddings_VD=embeddings_VD,
-        labels_T=labels_T,
+        labels=prepared.labels,
         digest=hashlib.sha256("\n".join(parts).encode()).hexdigest(),
     )
 

@@ -52,7 +52,7 @@ class RunPaths:
     @property
     def sources(self) -> Sources:
         """What tokens are made of."""
-        return Sources(self.dataset, self.val_dataset, self.pretrained_embedding, self.cache)
+        return Sources(self.dataset, self.val_dataset, self.database_init, self.pretrained_embedding, self.cache)
 
     @property
     def states(self) -> Path:
