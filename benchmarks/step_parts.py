@@ -3,7 +3,7 @@
     python benchmarks/step_parts.py                  # about 2 minutes; --json for one JSON object
 
 One thread, random ids, the profiler's self times of whole steps (forward, backward, optimizer, index), each allocator
-setting in a process of its own: the default of glibc, and told to keep its pages. Then one state of the guide's size
+setting in a process of its own: the default of glibc, and told to keep its pages. Then one state of the paper's size
 is saved as a training saves it: how long training waits for the copy, and how long a thread writes.
 """
 
@@ -72,7 +72,7 @@ def _part(event: Any) -> str:
 
 
 def saving() -> dict[str, Any]:
-    """Cost of one state of the guide's size: dim 512, 8 layers, N = 2^20."""
+    """Cost of one state of the paper's size: dim 512, 8 layers, N = 2^20."""
     config = TrainConfig()
     model = ExplicitLM(config, pad_id=0)
     optimizer = build_optimizer(model, config)
