@@ -18,7 +18,7 @@ import psutil
 from explicitlm.common import layout
 from explicitlm.common.aside import put_away
 from explicitlm.common.environment import RESUME
-from explicitlm.common.errors import ConfigError, ExplicitLMError, TrainingError, UsageError
+from explicitlm.common.errors import ConfigError, ExplicitLMError, StorageError, TrainingError, UsageError, remedy
 from explicitlm.common.ids import is_id
 from explicitlm.datasets.table import NONE
 from explicitlm.pipeline import identity, param_changes, preflight
@@ -197,6 +197,9 @@ def _run_and_publish(
     except ExplicitLMError as error:
         raise type(error)(f"{experiment} is trained and kept, but not published yet: {error.cause}",
                           f"{error.hint}; then: explicitlm publish {experiment}") from None  # fmt: skip
+    except OSError as error:  # of a remote that is a folder, and is none any more
+        raise StorageError(f"{experiment} is trained and kept, but not published yet: {error}",
+                           f"{remedy(error)}; then: explicitlm publish {experiment}") from None  # fmt: skip
 
 
 def _wait(process: subprocess.Popen[bytes]) -> None:
