@@ -127,6 +127,7 @@ def test_a_signal_to_the_command_alone_saves_at_once(project, number: signal.Sig
     assert (record["status"], record["failure"]["signal"]) == ("interrupted", number.name)
 
 
+@pytest.mark.hint("{}; then: explicitlm publish {}")
 def test_a_publish_that_fails_after_training_leads_to_publish(project) -> None:
     storage = project.root.parent / "explicitlm-storage"
     process = begun(project, "x", "explicitlm", "run", "x", step=1)
