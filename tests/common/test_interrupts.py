@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from processes import AS_FROM_A_TERMINAL
 
 PROGRAM = """
 import runpy, signal, sys
@@ -22,5 +23,7 @@ runpy.run_module({module!r}, run_name="__main__")
 @pytest.mark.parametrize(("module", "name"), [("explicitlm", "typer"), ("explicitlm.pipeline.sync_data", "pydantic")])
 def test_an_interrupted_import_is_no_traceback(module: str, name: str) -> None:
     program = PROGRAM.format(module=module, name=name)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [*AS_FROM_A_TERMINAL, sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
     assert done.stderr == "interrupted\n" and done.returncode == -signal.SIGINT

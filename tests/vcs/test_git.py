@@ -204,6 +204,8 @@ def test_a_tag_and_a_branch_of_one_name_are_told_apart(repository: Path) -> None
 
 def test_a_tag_below_another_is_refused_in_words(repository: Path) -> None:
     plain(repository, "tag", "exp_b/old")
+    plain(repository, "config", "user.email", "tester@example.org")  # a tag of ours names who made it
+    plain(repository, "config", "user.name", "Tester")
     with pytest.raises(UsageError, match="exp_b") as caught:
         Git(repository).tag("exp_b", Git(repository).head, "exp_b - words")
     assert "git tag -l" in caught.value.hint
