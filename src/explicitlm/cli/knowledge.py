@@ -268,8 +268,10 @@ def why_command(experiment: Id, prompt: Prompt, as_json: AsJson = False) -> None
         return
     show(f"answer:      {prompt}{values['answer']}")
     show(f"read:        row {read.row}, weight {read.weight:.2f}: {read.text}")
-    show(f"from:        {values['where'] or 'no line of the knowledge base'}")
-    show(f"data commit: {commit or 'none'}{' by ' + values['author'] if values['author'] else ''}")
+    nowhere = "no line of the knowledge base: " + ("it was put in later" if fact else "the row holds training text")
+    show(f"from:        {values['where'] or nowhere}")
+    if values["where"]:
+        show(f"data commit: {commit or 'none'}{' by ' + values['author'] if values['author'] else ''}")
     if values["changed"]:
         show(f"changed:     {values['changed']}")
     show(f"without it:  {prompt}{values['without_it']}")
