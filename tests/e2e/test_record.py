@@ -59,8 +59,7 @@ def test_the_guides_fields_hold_true_values(published, description: str) -> None
     assert record["environment"]["python_version"] == sys.version.split()[0]
     assert record["environment"]["num_gpus"] == 0 and record["environment"]["world_size"] == 1
     assert record["status"] == "finished" and record["failure"] is None and record["seed"] == 1337
-    nothing = {"undeclared_inputs": [], "changed_during_run": [], "facts_left_out": 0, "facts_cut": 0}
-    assert record["findings"] == nothing
+    assert not any(record["findings"].values()), record["findings"]
     assert record["changed_params"]["epochs"] == [1, 2]
 
 

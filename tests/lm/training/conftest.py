@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from processes import AS_FROM_A_TERMINAL
 
 from explicitlm.lm.config import TrainConfig
 from explicitlm.lm.training.run import Session
@@ -201,7 +202,7 @@ class Processes:
         self, *words: str, launcher: Sequence[str] = (sys.executable,), hash_seed: str = "0", **changes: Any
     ) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [*launcher, SCRIPT, *options_of({**TINY, **changes}), *words],
+            [*AS_FROM_A_TERMINAL, *launcher, SCRIPT, *options_of({**TINY, **changes}), *words],
             cwd=self.folder,
             env={**os.environ, "EXPLICITLM_NUM_THREADS": "1", "PYTHONHASHSEED": hash_seed, **self.environment},
             stdout=subprocess.PIPE,
