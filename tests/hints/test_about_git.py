@@ -18,7 +18,8 @@ from explicitlm.pipeline.identity import check_id
 from explicitlm.pipeline.params import read_params
 from explicitlm.records import store
 from explicitlm.vcs import owners
-from explicitlm.vcs.git import Git, _next_after, revision_error
+from explicitlm.vcs.git import Git, _next_after
+from explicitlm.vcs.git_reading import revision_error
 from explicitlm.vcs.migrate import migrate
 from explicitlm.vcs.pointer import parse_pointer
 from explicitlm.vcs.workspace import Workspace

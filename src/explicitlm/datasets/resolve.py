@@ -16,7 +16,7 @@ from explicitlm.common.errors import DataError, UsageError
 from explicitlm.datasets.origin import origin
 from explicitlm.datasets.table import DATASETS, NONE, Dataset
 from explicitlm.records.manifest import DataVersion, Manifest, load_sealed
-from explicitlm.vcs.git import revision_error
+from explicitlm.vcs.git_reading import revision_error
 from explicitlm.vcs.pointer import Pointer, parse_pointer
 from explicitlm.vcs.workspace import Workspace
 

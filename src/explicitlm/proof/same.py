@@ -16,7 +16,7 @@ from explicitlm.proof import curves
 from explicitlm.proof import tree as trees
 from explicitlm.records import chain, equivalence
 from explicitlm.vcs.cache import folder_hash
-from explicitlm.vcs.git import revision_error
+from explicitlm.vcs.git_reading import revision_error
 from explicitlm.vcs.workspace import Workspace
 from explicitlm.vcs.yaml_file import load_yaml
 
