@@ -65,8 +65,7 @@ def warm_commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def here(project: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """A project of the test's own, in whose environment and folder this process is."""
-    for key, value in project.env.items():
-        monkeypatch.setenv(key, value)
+    project.export(monkeypatch)
     monkeypatch.chdir(project.root)
     return project
 

@@ -82,8 +82,7 @@ def test_links_on_the_way_to_a_file_are_found(tmp_path: Path) -> None:
 
 
 def test_a_switch_through_a_link_writes_and_removes_nothing(project, tmp_path: Path, monkeypatch) -> None:
-    for key, value in project.env.items():
-        monkeypatch.setenv(key, value)
+    project.export(monkeypatch)
     folder, outside = project.root / TEXT.path, tmp_path / "outside"
     outside.mkdir()
     (outside / "x.jsonl").write_text("the user's own")
@@ -272,8 +271,7 @@ def test_newlines_in_names_travel(tmp_path: Path) -> None:
 
 def test_the_store_holds_no_secret_on_the_disk(project, monkeypatch) -> None:
     """Neither as it stands nor while DVC transfers; DVC's own process and the one in ours read it all the same."""
-    for key, value in project.env.items():
-        monkeypatch.setenv(key, value)
+    project.export(monkeypatch)
     local = project.root / ".dvc/config.local"
     local.write_text("['remote \"far\"']\n    url = s3://b\n    secret_access_key = planted-secret\n")
     seen: list[int] = []

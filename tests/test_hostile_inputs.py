@@ -79,8 +79,7 @@ def box(fresh: Callable[[Path], Sandbox], tmp_path_factory: pytest.TempPathFacto
 def harmless(box: Sandbox, monkeypatch, capfd) -> Callable[..., str]:
     """Runs a body in the project; gives what it printed, once nothing outside has changed and there is no traceback."""
     monkeypatch.chdir(box.root)
-    for key, value in box.env.items():
-        monkeypatch.setenv(key, value)
+    box.export(monkeypatch)
 
     def run(*words: str, body: Callable[[], object] = main, refused: bool = True) -> str:
         before = _surroundings(box.root.parent)

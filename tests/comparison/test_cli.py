@@ -5,13 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import made_records
 import pytest
+from made_records import explicitlm
 
 from explicitlm.common import layout
 
@@ -27,13 +25,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / layout.RECORDS / "broken.json").write_text('{"experiment"')
     (root / layout.RECORDS / "later.json").write_text('{"schema_version": 7}')
     return root
-
-
-def explicitlm(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "explicitlm", *words], cwd=root, capture_output=True, text=True,
-        env=os.environ | {"LC_ALL": "C.UTF-8"},
-    )  # fmt: skip
 
 
 def test_a_table_of_a_thousand_with_what_is_broken_named(root: Path) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import made_records
 import pytest
+from made_records import explicitlm
 
 from explicitlm.common.errors import UsageError
 from explicitlm.comparison import facts
@@ -101,13 +99,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     records[2]["results"]["items"] = {"md5": "../../../../etc/passwd", "size": 1}
     made_records.write(root, *records)
     return root
-
-
-def explicitlm(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "explicitlm", *words], cwd=root, capture_output=True, text=True,
-        env=os.environ | {"LC_ALL": "C.UTF-8"},
-    )  # fmt: skip
 
 
 def test_the_verb_lists_them(root: Path) -> None:

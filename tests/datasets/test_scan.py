@@ -47,8 +47,7 @@ def digest(folder: Path) -> str:
 
 def test_it_counts_as_dvc_counts(project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Links to folders and ignored files are in no version; they are named, and stand in nobody's way."""
-    for key, value in project.env.items():
-        monkeypatch.setenv(key, value)
+    project.export(monkeypatch)
     folder = project.root / "data/database"
     elsewhere = project.root.parent / "elsewhere"
     elsewhere.mkdir()

@@ -29,8 +29,7 @@ CURRENT = {dataset.param: "" for dataset in DATASETS}
 @pytest.fixture
 def box(project, monkeypatch):
     """The project, with this process in its environment."""
-    for key, value in project.env.items():
-        monkeypatch.setenv(key, value)
+    project.export(monkeypatch)
     monkeypatch.chdir(project.root)
     return project
 

@@ -81,8 +81,7 @@ def test_a_trace_and_a_reason(published: Any) -> None:
 def in_process(box: Any, monkeypatch: Any, capsys: Any, *words: str) -> tuple[Any, str, str]:
     """Exit code and output of a command run here, where torch is loaded already."""
     monkeypatch.chdir(box.root)
-    for name, value in box.env.items():  # the project's own identity and configuration, not those of who runs the suite
-        monkeypatch.setenv(name, value)
+    box.export(monkeypatch)
     monkeypatch.setattr(sys, "argv", ["explicitlm", *words])
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:

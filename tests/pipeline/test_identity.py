@@ -17,8 +17,7 @@ from explicitlm.vcs.workspace import Workspace
 @pytest.fixture
 def box(project, monkeypatch: pytest.MonkeyPatch):
     """The project, with this process in its environment."""
-    for key, value in project.env.items():
-        monkeypatch.setenv(key, value)
+    project.export(monkeypatch)
     monkeypatch.chdir(project.root)
     return project
 
@@ -32,8 +31,7 @@ def shared(fresh: Callable[[Path], Sandbox], tmp_path_factory: pytest.TempPathFa
 @pytest.fixture
 def unchanged(shared: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """The same, with this process in its environment."""
-    for key, value in shared.env.items():
-        monkeypatch.setenv(key, value)
+    shared.export(monkeypatch)
     monkeypatch.chdir(shared.root)
     return shared
 

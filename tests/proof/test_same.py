@@ -29,8 +29,7 @@ def compared(box, warm_commands, monkeypatch):
     """Compares HEAD with the project after an edit, and takes the edit back."""
     for name in os.environ.keys() - box.env.keys():
         monkeypatch.delenv(name)
-    for name, value in box.env.items():
-        monkeypatch.setenv(name, value)
+    box.export(monkeypatch)
     monkeypatch.setattr(sys, "executable", str(warm_commands / "python"))
 
     def compare(edit: Edit) -> Sameness:

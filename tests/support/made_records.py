@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +131,11 @@ def bare_project(root: Path) -> None:
     (root / layout.PIPELINE).write_text("stages: {}\n")
     (root / layout.PARAMS).write_text(json.dumps({}))
     (root / layout.RECORDS).mkdir(parents=True, exist_ok=True)
+
+
+def explicitlm(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Runs a verb there, as a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "explicitlm", *words], cwd=root, capture_output=True, text=True,
+        env=os.environ | {"LC_ALL": "C.UTF-8"},
+    )  # fmt: skip

@@ -63,6 +63,11 @@ class Sandbox:
             pytest.fail(f"{' '.join(words)} gave {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
+    def export(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Puts the project's environment into this process: its own identity and configuration, not the caller's."""
+        for name, value in self.env.items():
+            monkeypatch.setenv(name, value)
+
     def shell(self, line: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs a line as it stands, as a user would paste it."""
         return self.run("bash", "-c", line, check=check)

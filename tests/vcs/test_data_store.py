@@ -23,8 +23,7 @@ def object_path(store: Path, md5: str) -> Path:
 
 
 def test_push_then_fetch_brings_every_object(project, monkeypatch) -> None:
-    for key, value in project.env.items():
-        monkeypatch.setenv(key, value)
+    project.export(monkeypatch)
     pointer, store = pointer_of(project.root, "database"), project.root.parent / "explicitlm-storage"
     with open_store(project.root) as data_store:
         assert data_store.missing(pointer) == []
@@ -41,8 +40,7 @@ def test_push_then_fetch_brings_every_object(project, monkeypatch) -> None:
 
 def test_a_remote_that_lost_an_object_is_repaired(project, monkeypatch) -> None:
     """DVC says "everything is up to date" as long as the folder's list is there."""
-    for key, value in project.env.items():
-        monkeypatch.setenv(key, value)
+    project.export(monkeypatch)
     pointer, store = pointer_of(project.root, "database"), project.root.parent / "explicitlm-storage"
     with open_store(project.root) as data_store:
         data_store.push({"data/database": pointer})
@@ -55,8 +53,7 @@ def test_a_remote_that_lost_an_object_is_repaired(project, monkeypatch) -> None:
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: b"X" + content[1:]])
 def test_what_a_store_keeps_otherwise_is_sent_again_or_told(project, monkeypatch, times: int, damage) -> None:
-    for key, value in project.env.items():
-        monkeypatch.setenv(key, value)
+    project.export(monkeypatch)
     pointer, store = pointer_of(project.root, "database"), project.root.parent / "explicitlm-storage"
     with open_store(project.root) as data_store:
         victim, send, sent = object_path(store, data_store.parts(pointer)[0]), data_store._send, []
@@ -76,8 +73,7 @@ def test_what_a_store_keeps_otherwise_is_sent_again_or_told(project, monkeypatch
 
 
 def test_data_that_is_nowhere_is_named(project, monkeypatch) -> None:
-    for key, value in project.env.items():
-        monkeypatch.setenv(key, value)
+    project.export(monkeypatch)
     shutil.rmtree(project.root / ".dvc/cache")
     with open_store(project.root) as data_store, pytest.raises(DataError) as caught:
         data_store.fetch({"data/database": pointer_of(project.root, "database")})
@@ -90,8 +86,7 @@ def test_data_that_is_nowhere_is_named(project, monkeypatch) -> None:
 @pytest.mark.slow
 def test_an_import_from_a_repository_beside_is_never_called_damaged(project, tmp_path: Path, monkeypatch) -> None:
     """Its source is a relative path, which means something in the clone only; published, our own remote has it."""
-    for key, value in project.env.items():
-        monkeypatch.setenv(key, value)
+    project.export(monkeypatch)
     upstream = type(project)(tmp_path / "upstream", project.env)
     (upstream.root / "corpus").mkdir(parents=True)
     (upstream.root / "corpus/text.jsonl").write_text('{"text": "imported"}\n' * 20)

@@ -59,8 +59,7 @@ def test_a_stage_learns_the_main_checkout_and_no_other_experiment(here, monkeypa
 def test_an_experiment_starts_in_a_session_of_its_own(quick, monkeypatch: pytest.MonkeyPatch) -> None:
     quick_python = Path(quick.env["PATH"].split(os.pathsep)[0]) / "python"
     monkeypatch.setattr(sys, "executable", str(quick_python))  # in whose environment a training is a stub
-    for key, value in quick.env.items():
-        monkeypatch.setenv(key, value)
+    quick.export(monkeypatch)
     process = start_experiment(quick.root, "exp_1", ["seed=7"], {})
     assert os.getsid(process.pid) == process.pid != os.getsid(0)
     assert process.wait() == 0 and "exp_1" in quick.git("for-each-ref", "refs/exps")

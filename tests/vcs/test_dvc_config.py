@@ -27,8 +27,7 @@ def levels(project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     project.dvc("config", "--local", "core.remote", "shared")  # the project's own would overrule the person's
     project.dvc("config", "--unset", "cache.type")
     shutil.move(project.root / ".dvc/cache", tmp_path / "大 cache")
-    for key, value in project.env.items():
-        monkeypatch.setenv(key, value)
+    project.export(monkeypatch)
     return tmp_path
 
 

@@ -13,8 +13,7 @@ from explicitlm.vcs.worktree import Worktree
 @pytest.fixture
 def box(project, monkeypatch: pytest.MonkeyPatch):
     """The project, with this process in its environment."""
-    for key, value in project.env.items():
-        monkeypatch.setenv(key, value)
+    project.export(monkeypatch)
     return project
 
 
