@@ -99,7 +99,7 @@ def test_a_project_inside_another_repository(project, kind: str) -> None:
     else:
         for revision in ("HEAD~1", "HEAD"):
             shutil.rmtree(outer.root / "inner", ignore_errors=True)
-            project.shell(f"mkdir {outer.root}/inner && git archive {revision} | tar -x -C {outer.root}/inner")
+            project.shell(f"mkdir {outer.root}/inner && git archive {revision} | tar -xm -C {outer.root}/inner")
             outer.git("add", "-A")
             outer.git("commit", "-qm", revision)
     shutil.copytree(project.root / ".dvc/cache", outer.root / "inner/.dvc/cache")
