@@ -42,7 +42,7 @@ FEW = 4096  # rows up to which the bank holds the world's own facts only
 def settings() -> dict[str, Any]:
     """The hyperparameters of params.yaml."""
     values = YAML(typ="safe").load((Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8"))
-    return {name: values[name] for name in TrainConfig.model_fields if name in values}
+    return {name: values[name] for name in TrainConfig.__struct_fields__ if name in values}
 
 
 def run(cell: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import typer
-from pydantic import BaseModel
+from msgspec import Struct, json
+from msgspec.structs import fields
 
 from explicitlm.cli.main import app
 from explicitlm.common.files import to_json
 from explicitlm.datasets.table import DATASETS
 from explicitlm.lm.config import TrainConfig
+from explicitlm.lm.typed import Open
 from explicitlm.records.schema import Record
 from explicitlm.records.verdict import Verdict
 
@@ -30,8 +32,8 @@ def documents() -> dict[str, str]:
     return {
         "docs/reference.md": "\n".join([HEADING, *_verbs(), *_params(), *_fields()]) + "\n",
         "docs/schemas/params.schema.json": to_json(_params_schema()),
-        "docs/schemas/record.schema.json": to_json(_titled(Record.model_json_schema(), "A record of ExplicitLM")),
-        "docs/schemas/verdict.schema.json": to_json(_titled(Verdict.model_json_schema(), "A verdict of ExplicitLM")),
+        "docs/schemas/record.schema.json": to_json(_titled(_schema(Record), "A record of ExplicitLM")),
+        "docs/schemas/verdict.schema.json": to_json(_titled(_schema(Verdict), "A verdict of ExplicitLM")),
     }
 
 
@@ -72,11 +74,11 @@ def _help(option: Any) -> str:
 def _params() -> list[str]:
     lines = ["## Parameters of params.yaml 参数", ""]
     lines += ["| parameter | type | default in code | allowed | meaning |", "| --- | --- | --- | --- | --- |"]
-    for name, schema in TrainConfig.model_json_schema()["properties"].items():
+    for name, schema in _schema(TrainConfig)["properties"].items():
         limits = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
         allowed = ", ".join(f"{sign} {schema[key]}" for key, sign in limits.items() if key in schema)
         allowed = allowed or ", ".join(schema.get("enum", []))
-        cells = (f"`{name}`", schema["type"], repr(schema["default"]), allowed, schema["description"])
+        cells = (f"`{name}`", schema.get("type", "string"), repr(schema["default"]), allowed, schema["description"])
         lines.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
     lines += [f"| `data.{dataset.param}` | string | '' | a git revision or an experiment's id | version of "
               f"{dataset.path} |" for dataset in DATASETS]  # fmt: skip
@@ -89,23 +91,36 @@ def _fields() -> list[str]:
     return [*lines, *(f"| `{name}` | {_cell(kind)} |" for name, kind in _typed(Record, ""))]
 
 
-def _typed(model: type[BaseModel], prefix: str) -> list[tuple[str, str]]:
+def _typed(model: type[Struct], prefix: str) -> list[tuple[str, str]]:
     found = []
-    for name, field in model.model_fields.items():
-        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    for field in fields(model):
+        kind = field.type.__origin__ if hasattr(field.type, "__metadata__") else field.type
+        kinds = [kind, *get_args(kind)]
+        inner = [each for each in kinds if isinstance(each, type) and issubclass(each, Struct | Open)]
         if inner and inner[0] is not TrainConfig:
-            star = ".*" if "dict" in str(field.annotation) else ""
-            found += _typed(inner[0], f"{prefix}{name}{star}.")
+            star = ".*" if "dict" in str(kind) else ""
+            known = inner[0].known if issubclass(inner[0], Open) else inner[0]
+            found += _typed(known, f"{prefix}{field.name}{star}.")
         else:
-            alone = len(kinds) == 1 and field.annotation is not None
-            kind = field.annotation.__name__ if alone else str(field.annotation)
-            found.append((prefix + name, re.sub(r"typing\.|explicitlm\.[a-z_.]+\.|<class '|'>", "", kind)))
+            words = kind.__name__ if len(kinds) == 1 else str(kind)
+            found.append((prefix + field.name, re.sub(r"typing\.|explicitlm\.[a-z_.]+\.|<class '|'>", "", words)))
     return found
 
 
+def _schema(model: type[Struct]) -> dict[str, Any]:
+    """The JSON Schema of a struct; that of each struct inside it is a definition of its own."""
+    _, parts = json.schema_components([model], schema_hook=_open_schema, ref_template="#/$defs/{name}")
+    schema = parts.pop(model.__name__)
+    return {"$defs": parts, **schema} if parts else schema
+
+
+def _open_schema(kind: type[Open]) -> dict[str, Any]:
+    known = _schema(kind.known) | {"title": kind.__name__, "description": kind.__doc__, "additionalProperties": True}
+    return known | json.schema(kind.mapping)
+
+
 def _params_schema() -> dict[str, Any]:
-    schema = TrainConfig.model_json_schema()
+    schema = _schema(TrainConfig)
     text = {"type": "string"}
     revision = {"type": ["string", "integer", "null"], "description": "'' is the current version; else a git revision"}
     more = {
@@ -118,7 +133,7 @@ def _params_schema() -> dict[str, Any]:
             "additionalProperties": False,
         },
     }
-    required = sorted([*TrainConfig.model_fields, "data"])
+    required = sorted([*TrainConfig.__struct_fields__, "data"])
     return _titled({**schema, "properties": {**more, **schema["properties"]}, "required": required}, "params.yaml")
 
 

@@ -25,8 +25,8 @@ TIERS = (
     "vcs",
     "common",
 )
-# The hyperparameters and which of them change no weight: all that the other half knows of the model
-CONFIGURATION = ("explicitlm.lm.config", "explicitlm.lm.observation")
+# The hyperparameters, which of them change no weight, and how types are checked: all that the other half knows of lm
+CONFIGURATION = ("explicitlm.lm.config", "explicitlm.lm.observation", "explicitlm.lm.typed")
 STARTERS = ("cli", "doctor", "cluster", "pipeline", "comparison")  # start trainings and read what they wrote
 
 
@@ -60,7 +60,7 @@ def test_imports_point_downwards() -> None:
             allowed = parts[1] == "common"
         elif parts[1] == "lm":
             allowed = package in STARTERS or (
-                package in ("proof", "records", "report") and name.startswith(CONFIGURATION)
+                package in ("export", "proof", "records", "report") and name.startswith(CONFIGURATION)
             )
         else:
             allowed = package != "common" and rank(parts[1]) >= rank(package)
@@ -81,6 +81,14 @@ def test_records_and_versions_need_no_torch(package: str) -> None:
     code = f"import importlib, sys; [importlib.import_module(name) for name in {names}]; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("module", ["pipeline.sync_data", "pipeline.train", "pipeline.record", "cli.main"])
+def test_what_starts_often_loads_nothing_heavy(module: str) -> None:
+    heavy = ("asyncio", "dvc", "git", "numpy", "pydantic", "rich", "swanlab", "torch")
+    code = f"import sys, explicitlm.{module}; print(*(name for name in {heavy} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 def tree() -> dict[str, str]:

@@ -178,7 +178,7 @@ def _folder(folder: Path) -> Check:
 
 def _parameters(workspace: Workspace) -> Iterator[Check]:
     params = read_params(workspace)
-    yield Check("params.yaml", "ok", f"valid, {len(type(params.train).model_fields)} hyperparameters")
+    yield Check("params.yaml", "ok", f"valid, {len(params.train.__struct_fields__)} hyperparameters")
     preflight.check_pointers(workspace, resolve(workspace, params.revisions))
     yield Check(
         "data revisions",

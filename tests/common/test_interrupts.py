@@ -20,7 +20,7 @@ runpy.run_module({module!r}, run_name="__main__")
 """
 
 
-@pytest.mark.parametrize(("module", "name"), [("explicitlm", "typer"), ("explicitlm.pipeline.sync_data", "pydantic")])
+@pytest.mark.parametrize(("module", "name"), [("explicitlm", "typer"), ("explicitlm.pipeline.sync_data", "msgspec")])
 def test_an_interrupted_import_is_no_traceback(module: str, name: str) -> None:
     program = PROGRAM.format(module=module, name=name)
     done = subprocess.run(

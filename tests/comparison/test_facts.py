@@ -9,6 +9,7 @@ from pathlib import Path
 import made_records
 import pytest
 from made_records import explicitlm
+from msgspec.structs import replace
 
 from explicitlm.common.errors import UsageError
 from explicitlm.comparison import facts
@@ -72,7 +73,7 @@ def test_words_tell_what_the_memory_did_and_steer_no_terminal() -> None:
     words = "\n".join(facts.compare("a", "b", before, after).words())
     assert "第1人 lives in | Oslo (not: Rome); its row is read now" in words
     assert "第2人 lives in | Oslo (not: Rome); its row is no longer read" in words
-    hostile = [answer(1, right).model_copy(update={"prompt": "\x1b[2Jgone\nnext: rm"}) for right in (False, True)]
+    hostile = [replace(answer(1, right), prompt="\x1b[2Jgone\nnext: rm") for right in (False, True)]
     assert "\x1b" not in "".join(facts.compare("a", "b", hostile[:1], hostile[1:]).words())
 
 

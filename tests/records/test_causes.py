@@ -7,6 +7,7 @@ from typing import Any
 import made_records
 
 from explicitlm.lm.config import TrainConfig
+from explicitlm.lm.typed import convert
 from explicitlm.records import causes
 from explicitlm.records.manifest import CodeVersion, Manifest
 from explicitlm.records.schema import Record
@@ -20,7 +21,7 @@ SEALED = Manifest(
 
 
 def record(**more: Any) -> Record:
-    return Record.model_validate(made_records.made("exp_001", **more))
+    return convert(made_records.made("exp_001", **more), Record)
 
 
 def test_equal_code_has_no_cause() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from made_records import made, write
+from msgspec.structs import replace
 
 from explicitlm.common import layout
 from explicitlm.common.errors import UsageError
@@ -59,7 +60,7 @@ def test_a_conclusion_is_committed_once_and_outlives_a_record_written_anew(here,
     after = here.git("rev-parse", "HEAD")
     publish.conclude(Workspace(here.root, here.root), "exp_a", "it diverged")
     assert here.git("rev-parse", "HEAD") == after
-    store.save(here.root, store.load(here.root, "exp_a").model_copy(update={"conclusion": None}))
+    store.save(here.root, replace(store.load(here.root, "exp_a"), conclusion=None))
     assert here.record("exp_a")["conclusion"] == "it diverged"
     with pytest.raises(UsageError, match="the conclusion is empty"):
         publish.conclude(workspace, "exp_a", " \n")

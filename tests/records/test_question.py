@@ -7,9 +7,11 @@ from typing import Any
 
 import made_records
 import pytest
+from msgspec.structs import replace
 
 from explicitlm.common.errors import UsageError
 from explicitlm.lm.config import TrainConfig
+from explicitlm.lm.typed import convert
 from explicitlm.records import question, store
 from explicitlm.records.manifest import Question
 from explicitlm.records.schema import Record
@@ -77,7 +79,7 @@ def test_changes_are_told(root: Path) -> None:
     config = TrainConfig()
     assert question.changes(baseline, config, same, [])[:0] == []
     lines = question.changes(
-        baseline, config.model_copy(update={"learning_rate": 1e-3, "log_interval": 3}),
+        baseline, replace(config, learning_rate=1e-3, log_interval=3),
         same | {"database": "9" * 32, "cache": "8" * 32}, ["src/a.py", "src/b.py", "src/c.py", "src/d.py"],
     )  # fmt: skip
     assert lines[:4] == [
@@ -91,11 +93,11 @@ def test_changes_are_told(root: Path) -> None:
 
 def test_a_conclusion_outlives_a_record_that_is_written_anew(root: Path) -> None:
     first = store.load(root, "base")
-    store.save(root, first.model_copy(update={"conclusion": "it works"}))
+    store.save(root, replace(first, conclusion="it works"))
     store.save(root, first)
     assert store.load(root, "base").conclusion == "it works"
 
 
 def test_records_of_before_still_load() -> None:
-    record = Record.model_validate(made_records.made("old"))
+    record = convert(made_records.made("old"), Record)
     assert record.outcome is None and record.conclusion is None

@@ -12,6 +12,7 @@ import pytest
 
 from explicitlm import records
 from explicitlm.common import layout
+from explicitlm.lm.typed import convert
 from explicitlm.records import rows
 from explicitlm.records.schema import Record
 
@@ -30,7 +31,7 @@ def losses(root: Path) -> dict[str, float | None]:
 
 def test_the_made_records_are_records() -> None:
     for record in (made_records.made("x"), made_records.made("y", status="failed")):
-        assert Record.model_validate(record).model_dump(mode="json", exclude_unset=True) == record
+        assert convert(record, Record).status == record["status"]
 
 
 BROKEN = {

@@ -8,6 +8,7 @@ import os
 import pytest
 
 from explicitlm.common import layout
+from explicitlm.lm.typed import dump
 from explicitlm.records.verdict import Difference, Verdict, load_verdicts, save_verdict
 
 
@@ -32,7 +33,7 @@ def test_the_summary_names_what_was_otherwise(tmp_path) -> None:
     assert load_verdicts(tmp_path).summary() == "1 of 3 identical, 2 differ: torch 2.13.0 -> 2.14.0"
 
 
-WHOLE = judged().model_dump(mode="json")
+WHOLE = dump(judged())
 
 
 @pytest.mark.parametrize(

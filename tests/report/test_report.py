@@ -16,6 +16,7 @@ import made_records
 import pytest
 
 from explicitlm.lm.data.answers import Answer
+from explicitlm.lm.typed import convert
 from explicitlm.records.problem import Problem
 from explicitlm.records.rows import Row, parse
 from explicitlm.records.schema import Record
@@ -83,7 +84,7 @@ def made(
         }
         for key in curves.CURVES
     }
-    whole = {record["experiment"]["id"]: Record.model_validate(record) for record in records}
+    whole = {record["experiment"]["id"]: convert(record, Record) for record in records}
     content = Content(rows, rows, shown, whole, {each.experiment: each for each in verdicts}, answered)
     drawn = content.pictures()
     return page.render(content, drawn, problems or []), drawn

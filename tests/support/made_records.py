@@ -12,6 +12,7 @@ from typing import Any
 from explicitlm.common import layout
 from explicitlm.common.files import to_json
 from explicitlm.lm.config import TrainConfig
+from explicitlm.lm.typed import dump
 
 DATASETS = ("database", "benchmarks", "embeddings", "knowledge_base", "cache")
 
@@ -62,7 +63,7 @@ def made(
             "experiment_commit": None,
             "experiment_tag": experiment if finished else None,
         },
-        "hyperparameters": config.model_dump(),
+        "hyperparameters": dump(config),
         "results": {
             "swanlab_url": None,
             "checkpoint_dir": f"{layout.weights(experiment)}/" if finished else None,

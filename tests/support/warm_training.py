@@ -24,7 +24,7 @@ from pathlib import Path
 from stub_training import environment_over
 
 LIBRARIES = ("accelerate.commands.launch", "torch._dynamo", "torch.distributed", "safetensors.torch", "tokenizers",
-             "pydantic", "psutil", "rich.progress", "numpy", "orjson", "pynvml", "filelock")  # fmt: skip
+             "msgspec", "psutil", "rich.progress", "numpy", "orjson", "pynvml", "filelock")  # fmt: skip
 CLIENT = r"""#!{{python}} -IS
 import json, os, socket, sys
 

@@ -12,6 +12,7 @@ import typer
 from explicitlm.cli.options import Against, AsJson, Assignments, Expect, Message, NewId, show_json
 from explicitlm.common import logs
 from explicitlm.common.errors import UsageError
+from explicitlm.lm.typed import dump
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -139,7 +140,7 @@ def post_command(
     else:
         record = post.post(workspace, experiment, killed, upload_seconds)
     if as_json:
-        show_json(record.model_dump(mode="json"))
+        show_json(dump(record))
         return
     tag = f" {experiment}" if record.versions.experiment_tag else ""
     logger.info(f"next: git push --atomic origin HEAD{tag}")

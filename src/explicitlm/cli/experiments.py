@@ -9,6 +9,7 @@ import typer
 from explicitlm.cli.options import Against, AsJson, Assignments, Expect, Message, NewId, show, show_json
 from explicitlm.common import logs
 from explicitlm.common.errors import UsageError
+from explicitlm.lm.typed import dump
 
 app = typer.Typer()
 
@@ -50,7 +51,7 @@ def run_command(
     else:
         record = pipeline.run(workspace, experiment, pipeline.Request(message, assignments or [], against, expect))
     if as_json:
-        show_json(record.model_dump(mode="json"))
+        show_json(dump(record))
     else:
         show(f"next: git push --atomic origin HEAD {experiment}")
 
@@ -82,7 +83,7 @@ def publish_command(
     records = publish_all(workspace, experiments)
     put_away(workspace)
     if as_json:
-        show_json({"records": [record.model_dump(mode="json") for record in records]})
+        show_json({"records": [dump(record) for record in records]})
     else:
         tags = [record.experiment.id for record in records if record.versions.experiment_tag]
         show(f"next: git push --atomic {' '.join(['origin HEAD', *tags])}")

@@ -13,6 +13,7 @@ import typer
 from explicitlm.cli.options import AsJson, show, show_json
 from explicitlm.common import layout, logs
 from explicitlm.common.errors import UsageError
+from explicitlm.lm.typed import dump
 
 if TYPE_CHECKING:
     from explicitlm.lm.data.knowledge import Fact
@@ -141,7 +142,7 @@ def _derived(experiment: str, new: str, change: Callable[[Checkpoint], Change], 
     command = shlex.join(["explicitlm", *sys.argv[1:]])
     record = derive.derive(workspace, parent, derive.Change(new, command, said, dict(repeat)), write)
     if as_json:
-        show_json(record.model_dump(mode="json"))
+        show_json(dump(record))
     else:
         show(said)
         show(f"next: git push origin HEAD {new}")
@@ -250,7 +251,7 @@ def why_command(experiment: Id, prompt: Prompt, as_json: AsJson = False) -> None
     workspace, checkpoint = _open(experiment)
     read = asking.trace(checkpoint, prompt)[-1]
     record = store.load(workspace.main, experiment)
-    commit = record.versions.data.database_init_commit
+    commit = record.versions.data["database_init_commit"]
     fact: Fact | None = checkpoint.facts.get(read.row)
     values: dict[str, Any] = {
         "answer": asking.generate(checkpoint, prompt, 16),

@@ -11,6 +11,7 @@ import typer
 from explicitlm.cli.options import AsJson, show, show_json
 from explicitlm.common import logs
 from explicitlm.common.errors import UsageError
+from explicitlm.lm.typed import dump
 
 app = typer.Typer()
 logger = logging.getLogger(__name__)
@@ -50,10 +51,10 @@ def reproduce_command(
         raise UsageError("give one experiment, or --next", "explicitlm reproduce --help")
     if experiment is not None:
         verdicts = [reproduce(workspace, experiment, retrain, steps)]
-        content: dict[str, Any] = verdicts[0].model_dump(mode="json")
+        content: dict[str, Any] = dump(verdicts[0])
     else:
         verdicts = night.verify_next(workspace, night.seconds(budget))
-        content = {"verdicts": [each.model_dump(mode="json") for each in verdicts],
+        content = {"verdicts": [dump(each) for each in verdicts],
                    "badge": load_verdicts(workspace.main).summary(),
                    "left": len(night.unverified(workspace))}  # fmt: skip
     if as_json:

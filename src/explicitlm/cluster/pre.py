@@ -13,6 +13,7 @@ from explicitlm.common import layout
 from explicitlm.common.errors import DataError, UsageError
 from explicitlm.common.files import write_text
 from explicitlm.common.ids import is_id
+from explicitlm.lm.typed import dump
 from explicitlm.pipeline import param_changes
 from explicitlm.pipeline import run as pipeline
 from explicitlm.pipeline.run import Request
@@ -82,7 +83,7 @@ def _check_same(workspace: Workspace, experiment: str, tree: Path, overrides: Ma
     """
     pipeline.preview(workspace, overrides)  # an unknown key is told as such
     manifest = load_sealed(tree / layout.MANIFEST, Manifest, f"explicitlm cluster pre {experiment}")
-    before: dict[str, Any] = {**manifest.hyperparameters.model_dump(), "description": manifest.description}
+    before: dict[str, Any] = {**dump(manifest.hyperparameters), "description": manifest.description}
     before |= manifest.asked_question
     pins = load_yaml((tree / layout.PARAMS).read_text(encoding="utf-8"), layout.PARAMS)["data"]
     before |= {f"data.{param}": str(revision or "") for param, revision in pins.items()}

@@ -18,9 +18,8 @@ import shutil
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator
 from rich.console import Console
 from rich.progress import DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -31,7 +30,8 @@ from explicitlm.common.files import sha256
 from explicitlm.common.names import inside, linked_folders
 from explicitlm.datasets.table import DATASETS, TEXT
 from explicitlm.lm.data.note import is_noted_text, noted_files
-from explicitlm.records.manifest import Id, Sealed, Status, load_sealed, save_sealed
+from explicitlm.lm.typed import Checked
+from explicitlm.records.manifest import Status, check_id, load_sealed, save_sealed
 from explicitlm.vcs.dvc_config import cache_dir
 from explicitlm.vcs.pipeline_file import PipelineFile
 from explicitlm.vcs.pointer import parse_pointer
@@ -45,12 +45,11 @@ NOT_SENT = (
     "Makefile", "system-packages.txt",
 )  # fmt: skip
 IMPORTABLE = (".py", ".pyc", ".so", ".pth")  # what Python may run of a folder that it imports from
-Name = Annotated[str, AfterValidator(inside)]
 BLOCK = 1 << 20
 NAMED = 10  # files that a message names
 
 
-class FileSeal(Sealed):
+class FileSeal(Checked, frozen=True):
     """One file: bytes, and the hash by its algorithm (md5 for data, which is DVC's own, else sha256)."""
 
     size: int
@@ -58,16 +57,19 @@ class FileSeal(Sealed):
     sha256: str | None = None
 
 
-class Sent(Sealed):
+class Sent(Checked, frozen=True, kw_only=True):
     """What left the login node."""
 
     schema_version: Literal[1] = 1
-    experiment: Id
+    experiment: str
     sealed_at: str
-    files: dict[Name, FileSeal]
+    files: dict[str, FileSeal]
+
+    def __post_init__(self) -> None:
+        _check_names(self.experiment, self.files)
 
 
-class Returned(Sealed):
+class Returned(Checked, frozen=True, kw_only=True):
     """What the training left on the compute node.
 
     Attributes:
@@ -76,11 +78,25 @@ class Returned(Sealed):
     """
 
     schema_version: Literal[1] = 1
-    experiment: Id
+    experiment: str
     sealed_at: str
     sent: str
     status: Status
-    files: dict[Name, FileSeal]
+    files: dict[str, FileSeal]
+
+    def __post_init__(self) -> None:
+        _check_names(self.experiment, self.files)
+
+
+def _check_names(experiment: str, files: Iterable[str]) -> None:
+    """Refuses a receipt by which something outside its folder would be read or written.
+
+    Raises:
+        ValueError: with the name.
+    """
+    check_id(experiment)
+    for name in files:
+        inside(name)
 
 
 def seal_sent(workspace: Workspace, experiment: str) -> Sent:

@@ -50,7 +50,7 @@ def answers_of(workspace: Workspace, row: Row, fetch: bool = True) -> list[Answe
     Raises:
         UsageError: the experiment kept no answers. DataError, StorageError: the remote has none, or is out of reach.
     """
-    from explicitlm.lm.data import answers  # pydantic and zstd: 0.1 s that the other comparisons need not wait for
+    from explicitlm.lm.data import answers  # with zstd, which other comparisons need not wait for
 
     md5 = row.head["items"]
     if md5 is None or not _FILE.fullmatch(md5):

@@ -87,7 +87,7 @@ def model_card(record: Record) -> str:
 
 
 def _facts(record: Record) -> dict[str, Any]:
-    parameters, environment = record.hyperparameters, record.environment.model_extra or {}
+    parameters, environment = record.hyperparameters, record.environment
     return {
         "width, layers": f"{parameters.dim}, {parameters.n_layers}",
         "memory bank": "none (dense)" if parameters.disable_memory else f"{parameters.knowledge_num} entries",

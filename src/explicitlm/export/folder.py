@@ -13,6 +13,7 @@ from explicitlm.common import layout
 from explicitlm.common.errors import DataError, UsageError
 from explicitlm.common.files import to_json, write_text
 from explicitlm.comparison import sources
+from explicitlm.lm.typed import dump
 from explicitlm.records import store
 from explicitlm.records.schema import Record
 from explicitlm.vcs.workspace import Workspace
@@ -58,7 +59,7 @@ def _fill(folder: Path, files: Mapping[str, Path], record: Record) -> None:
         raise UsageError(f"export needs {error.name}", "pip install 'explicitlm[export]'") from None
     for name, file in files.items():
         shutil.copyfile(file, folder / name)  # the content, whatever kind of link DVC laid out
-    write_text(folder / "record.json", to_json(record.model_dump(mode="json")))
+    write_text(folder / "record.json", to_json(dump(record)))
     write_text(folder / "README.md", card.model_card(record))
     crate.write(folder, record)
     sums = "".join(f"{_sha256(file)}  {file.name}\n" for file in sorted(folder.iterdir()))

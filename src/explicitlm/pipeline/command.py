@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from explicitlm.lm.config import TrainConfig
+from explicitlm.lm.typed import dump
 
 
 def training_arguments(config: TrainConfig) -> list[str]:
     """The command for checked hyperparameters."""
-    return arguments_of(config.model_dump())
+    return arguments_of(dump(config))
 
 
 def arguments_of(values: Mapping[str, Any]) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from explicitlm.common import layout
 from explicitlm.common.errors import UsageError
+from explicitlm.lm.typed import dump
 from explicitlm.pipeline.params import Params, read_params
 from explicitlm.records.manifest import Manifest, load_sealed
 from explicitlm.vcs.workspace import Workspace
@@ -124,9 +125,9 @@ def _params_at(workspace: Workspace, commit: str) -> dict[str, Any]:
 def _flat(params: Params) -> dict[str, Any]:
     revisions = {f"data.{key}": revision for key, revision in params.revisions.items()}
     words = {"description": params.description, "against": params.against, "expect": params.expect}
-    return {**params.train.model_dump(), **revisions, **words}
+    return {**dump(params.train), **revisions, **words}
 
 
 def _flat_manifest(manifest: Manifest) -> dict[str, Any]:
     changed = {key: ours for key, (_, ours) in manifest.changed_params.items()}
-    return {**manifest.hyperparameters.model_dump(), **changed, **manifest.asked_question}
+    return {**dump(manifest.hyperparameters), **changed, **manifest.asked_question}

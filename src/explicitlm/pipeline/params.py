@@ -70,7 +70,7 @@ def parse_params(content: Mapping[str, Any], source: str) -> Params:
         if not is_text(text):
             raise ConfigError(f"{source}: {key}={text!r} holds characters that no file can (NUL, or half of a pair)",
                               "write it anew, in UTF-8")  # fmt: skip
-    missing = sorted(set(TrainConfig.model_fields) - set(values))
+    missing = sorted(set(TrainConfig.__struct_fields__) - set(values))
     if missing:
         raise ConfigError(
             f"{source}: missing {', '.join(missing)}",

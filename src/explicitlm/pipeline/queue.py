@@ -10,6 +10,7 @@ from explicitlm.common import layout
 from explicitlm.common.errors import UsageError
 from explicitlm.comparison.seeds import Missing
 from explicitlm.datasets.table import DATASETS, NONE
+from explicitlm.lm.typed import dump
 from explicitlm.pipeline.run import check, hydra
 from explicitlm.records import store
 from explicitlm.vcs.workspace import Workspace
@@ -55,4 +56,4 @@ def _overrides(workspace: Workspace, item: Missing) -> dict[str, Any]:
         for dataset in DATASETS
     }
     words = f"{record.experiment.description} (seed {item.seed})".strip()
-    return {**record.hyperparameters.model_dump(), "seed": item.seed, "description": words, **pins}
+    return {**dump(record.hyperparameters), "seed": item.seed, "description": words, **pins}

@@ -21,6 +21,7 @@ from explicitlm.common.environment import RESUME
 from explicitlm.common.errors import ConfigError, ExplicitLMError, StorageError, TrainingError, UsageError, remedy
 from explicitlm.common.ids import is_id
 from explicitlm.datasets.table import NONE
+from explicitlm.lm.typed import dump
 from explicitlm.pipeline import identity, param_changes, preflight
 from explicitlm.pipeline.params import Params, parse_params
 from explicitlm.pipeline.supervise import PASSED_ON
@@ -116,7 +117,7 @@ def _interrupted(workspace: Workspace, experiment: str) -> dict[str, Any]:
         raise UsageError(f"{left / 'manifest.json'} is of {manifest.id}, not of {experiment}",
                          f"explicitlm run {experiment} starts a new one, after: "
                          f"{put_away(layout.run_dir(experiment), workspace.main)}")  # fmt: skip
-    overrides: dict[str, Any] = {**manifest.hyperparameters.model_dump(), "description": manifest.description}
+    overrides: dict[str, Any] = {**dump(manifest.hyperparameters), "description": manifest.description}
     overrides |= manifest.asked_question
     for param, version in manifest.data.items():
         overrides[f"data.{param}"] = version.revision if version else NONE

@@ -99,7 +99,7 @@ def _check(workspace: Workspace, record: Record, found: Findings, steps: int | N
             return
         recorded = _Recorded.of(tree)
         found.run = _train(workspace, tree, record, steps, limit_s)
-        found.differences += causes.of_environment(record.environment.model_dump(), found.run.environment)
+        found.differences += causes.of_environment(record.environment, found.run.environment)
         _judge(tree, record, found, recorded)
 
 
@@ -170,7 +170,7 @@ def _train(
         raise DataError(f"the record's command is no training of this project: {record.experiment.command}", "")
     if steps is not None:
         words += ["--stop_after", str(steps)]
-    threads = record.environment.model_dump().get("num_threads")
+    threads = record.environment.get("num_threads")
     chosen = os.environ.get(NUM_THREADS) or os.environ.get("OMP_NUM_THREADS", "1") != "1"
     more = {} if chosen or not isinstance(threads, int) else {NUM_THREADS: str(threads)}
     log = workspace.main / layout.PROOFS / f"{record.experiment.id}.log"

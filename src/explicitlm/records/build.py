@@ -129,7 +129,17 @@ def _commit(manifest: Manifest, param: str) -> str | None:
 
 def _details(manifest: Manifest, param: str) -> DataDetails | None:
     version = manifest.data.get(param)
-    return DataDetails(**version.model_dump(exclude={"commit"})) if version else None
+    return (
+        None
+        if version is None
+        else DataDetails(
+            revision=version.revision,
+            md5=version.md5,
+            size=version.size,
+            nfiles=version.nfiles,
+            uncommitted=version.uncommitted,
+        )
+    )
 
 
 def _failure(result: Result | None) -> Failure | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
+from explicitlm.lm.typed import dump
 from explicitlm.records.manifest import Manifest
 from explicitlm.records.schema import Record
 from explicitlm.records.verdict import Cause, Difference
@@ -39,7 +40,7 @@ def of_environment(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[D
 
 def of_parameters(record: Record, sealed: Manifest) -> Iterator[Difference]:
     """Hyperparameters that the record names otherwise than the manifest that was sealed before the training."""
-    was, now = sealed.hyperparameters.model_dump(), record.hyperparameters.model_dump()
+    was, now = dump(sealed.hyperparameters), dump(record.hyperparameters)
     for key in was:
         if was[key] != now[key]:
             yield Difference(cause="parameters", what=key, was=was[key], now=now[key])

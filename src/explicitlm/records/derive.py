@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from explicitlm.common import clock, layout
 from explicitlm.common.errors import UsageError
 from explicitlm.common.files import write_text
@@ -86,47 +88,43 @@ def _record(parent: Record, change: Change, author: str, pointer: Pointer) -> Re
     """The parent's record with what is new; measured numbers and times are the parent's and are left out."""
     origin, experiment = parent.experiment.id, change.experiment
     checkout, pull = f"git checkout {experiment}", f"dvc pull {layout.weights_pointer(origin)}"
-    described = parent.experiment.model_copy(
-        update={
-            "id": experiment,
-            "description": f"{origin}, {change.words}",
-            "timestamp": clock.now(),
-            "script": "explicitlm knowledge",
-            "command": change.command,
-        }
+    described = replace(
+        parent.experiment,
+        id=experiment,
+        description=f"{origin}, {change.words}",
+        timestamp=clock.now(),
+        script="explicitlm knowledge",
+        command=change.command,
     )
-    versions = parent.versions.model_copy(
-        update={
-            "checkpoint_dvc": layout.weights_pointer(experiment),
-            "checkpoint_hash": pointer.md5,
-            "checkpoint_hash_short": pointer.md5[:8],
-            "experiment_commit": None,
-            "experiment_tag": experiment,
-        }
+    versions = replace(
+        parent.versions,
+        checkpoint_dvc=layout.weights_pointer(experiment),
+        checkpoint_hash=pointer.md5,
+        checkpoint_hash_short=pointer.md5[:8],
+        experiment_commit=None,
+        experiment_tag=experiment,
     )
-    results = parent.results.model_copy(
-        update={
-            "swanlab_url": None,
-            "swanlab_status": "none",
-            "swanlab_id": None,
-            "checkpoint_dir": f"{layout.weights(experiment)}/",
-            "metrics": {},
-            "weights_from": origin,
-            "items": None,
-        }
+    results = replace(
+        parent.results,
+        swanlab_url=None,
+        swanlab_status="none",
+        swanlab_id=None,
+        checkpoint_dir=f"{layout.weights(experiment)}/",
+        metrics={},
+        weights_from=origin,
+        items=None,
     )
-    return parent.model_copy(
-        update={
-            "experiment": described,
-            "versions": versions,
-            "results": results,
-            "timing": None,
-            "reproduction": Reproduction(
-                code_checkout=checkout,
-                data_checkout_steps=[],
-                checkpoint_pull=f"dvc pull {layout.weights_pointer(experiment)}",
-                full_command=f"git checkout {experiment}~1 && {pull} && {change.command}",
-            ),
-            "lineage": Lineage(parent=origin, change=change.words, author=author, repeat=change.repeat),
-        }
+    return replace(
+        parent,
+        experiment=described,
+        versions=versions,
+        results=results,
+        timing=None,
+        reproduction=Reproduction(
+            code_checkout=checkout,
+            data_checkout_steps=[],
+            checkpoint_pull=f"dvc pull {layout.weights_pointer(experiment)}",
+            full_command=f"git checkout {experiment}~1 && {pull} && {change.command}",
+        ),
+        lineage=Lineage(parent=origin, change=change.words, author=author, repeat=change.repeat),
     )

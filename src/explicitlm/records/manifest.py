@@ -9,34 +9,30 @@ as they are written: a half-written or edited file is an error, never a guess.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from msgspec import field
 
 from explicitlm.common.errors import UsageError
 from explicitlm.common.files import read_json, write_json
 from explicitlm.common.ids import RULE, is_id
-from explicitlm.lm.config import TrainConfig, explain
+from explicitlm.lm.config import TrainConfig
+from explicitlm.lm.typed import Checked, checked, decode, dump
 
 Status = Literal["finished", "failed", "interrupted"]
 
 
-def _id(name: str) -> str:
+def check_id(name: str) -> None:
+    """Refuses a forged id: it names files and tags and must not lead elsewhere.
+
+    Raises:
+        ValueError: no experiment can have it.
+    """
     if not is_id(name):
-        raise ValueError(f"no experiment can be called so: {RULE}")
-    return name
+        raise ValueError(f"{name!r}: no experiment can be called so: {RULE}")
 
 
-Id = Annotated[str, AfterValidator(_id)]  # names files and tags, so a forged one must not lead elsewhere
-
-
-class Sealed(BaseModel):
-    """A frozen piece of a handed-on file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CodeVersion(Sealed):
+class CodeVersion(Checked, frozen=True):
     """The code a run started from.
 
     Attributes:
@@ -56,7 +52,7 @@ class CodeVersion(Sealed):
     files: dict[str, str]
 
 
-class DataVersion(Sealed):
+class DataVersion(Checked, frozen=True):
     """The version of one dataset.
 
     Attributes:
@@ -75,7 +71,7 @@ class DataVersion(Sealed):
     uncommitted: bool
 
 
-class Question(Sealed):
+class Question(Checked, frozen=True):
     """What an experiment is compared with and what its user expects, settled before it trains.
 
     Attributes:
@@ -90,7 +86,7 @@ class Question(Sealed):
     changes: list[str]
 
 
-class Manifest(Sealed):
+class Manifest(Checked, frozen=True, kw_only=True):
     """Everything an experiment is made of, sealed by sync_data before it trains.
 
     Attributes:
@@ -106,20 +102,23 @@ class Manifest(Sealed):
     """
 
     schema_version: Literal[1] = 1
-    id: Id
+    id: str
     description: str
     created_at: str
     started_by: str
     command: str
     code: CodeVersion
     data: dict[str, DataVersion | None]
-    unread_files: list[str] = []
+    unread_files: list[str] = field(default_factory=list)
     hyperparameters: TrainConfig
     changed_params: dict[str, tuple[Any, Any]]
-    asked_params: list[str] = []
-    leftover_params: dict[str, str] = {}
+    asked_params: list[str] = field(default_factory=list)
+    leftover_params: dict[str, str] = field(default_factory=dict)
     resumed: bool = False
     question: Question | None = None
+
+    def __post_init__(self) -> None:
+        check_id(self.id)
 
     @property
     def asked_question(self) -> dict[str, str]:
@@ -128,7 +127,7 @@ class Manifest(Sealed):
         return {"against": asked.against if asked else "", "expect": asked.expect if asked else ""}
 
 
-class Result(Sealed):
+class Result(Checked, frozen=True, kw_only=True):
     """What came out of a training, written on the machine where it ran.
 
     Attributes:
@@ -142,7 +141,7 @@ class Result(Sealed):
     """
 
     schema_version: Literal[1] = 1
-    experiment: Id
+    experiment: str
     status: Status
     exit_code: int | None
     signal: str | None
@@ -158,20 +157,23 @@ class Result(Sealed):
     changed_during_run: list[str]
     inputs: list[str]
     undeclared: list[str]
-    usage: dict[str, float | int | None] = {}
+    usage: dict[str, float | int | None] = field(default_factory=dict)
     facts_left_out: int = 0
     facts_cut: int = 0
 
+    def __post_init__(self) -> None:
+        check_id(self.experiment)
 
-Model = TypeVar("Model", bound=Sealed)
+
+Sealed = TypeVar("Sealed", bound=Checked)
 
 
-def save_sealed(path: Path, value: Sealed) -> None:
+def save_sealed(path: Path, value: Checked) -> None:
     """Writes a handed-on file atomically."""
-    write_json(path, value.model_dump(mode="json"))
+    write_json(path, dump(checked(value)))
 
 
-def load_sealed(path: Path, kind: type[Model], hint: str) -> Model:
+def load_sealed(path: Path, kind: type[Sealed], hint: str) -> Sealed:
     """Reads a handed-on file.
 
     Raises:
@@ -179,9 +181,7 @@ def load_sealed(path: Path, kind: type[Model], hint: str) -> Model:
     """
     values = read_json(path, hint)
     try:
-        return kind.model_validate_json(path.read_bytes())
-    except ValidationError as error:
+        return decode(path.read_bytes(), kind)
+    except ValueError as error:
         version = values.get("schema_version")
-        raise UsageError(
-            f"{path} is not a valid {kind.__name__.lower()} (schema {version}): {explain(error)}", hint
-        ) from None
+        raise UsageError(f"{path} is not a valid {kind.__name__.lower()} (schema {version}): {error}", hint) from None

@@ -11,6 +11,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from msgspec.structs import replace
+
 from explicitlm.common import layout
 from explicitlm.common.aside import put_away
 from explicitlm.common.errors import UsageError
@@ -104,11 +106,11 @@ def _find(workspace: Workspace, experiment: str) -> _Found:
     if commit is None:
         return _Found(unfinished(main, experiment), None, {})
     record = tracking.updated(main, _record_at(git, commit, experiment))
-    versions = record.versions.model_copy(update={"experiment_commit": commit})
+    versions = replace(record.versions, experiment_commit=commit)
     pointers = _pointers(git, commit, experiment)
     if items := record.results.items:
         pointers[layout.ITEMS] = Pointer(items.md5, items.size, None, PurePosixPath(layout.ITEMS).name)
-    return _Found(record.model_copy(update={"versions": versions}), commit, pointers)
+    return _Found(replace(record, versions=versions), commit, pointers)
 
 
 def conclude(workspace: Workspace, experiment: str, words: str) -> None:
@@ -120,7 +122,7 @@ def conclude(workspace: Workspace, experiment: str, words: str) -> None:
     if not words.strip():
         raise UsageError("the conclusion is empty", f'explicitlm conclude {experiment} "what you learnt"')
     workspace.git.check_committable()
-    record = store.load(workspace.main, experiment).model_copy(update={"conclusion": words.strip()})
+    record = replace(store.load(workspace.main, experiment), conclusion=words.strip())
     store.save(workspace.main, record)
     commit = workspace.git.commit_only(f"chore: 记录结论 {experiment}", layout.record(experiment))
     logger.info(f"record: {layout.record(experiment)} {f'committed as {commit[:8]}' if commit else 'says so already'}")

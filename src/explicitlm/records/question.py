@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from explicitlm.common.errors import UsageError
 from explicitlm.lm.config import TrainConfig
 from explicitlm.lm.observation import OBSERVATION
+from explicitlm.lm.typed import dump
 from explicitlm.records import store
 from explicitlm.records.expressions import Expression
 from explicitlm.records.manifest import Question
@@ -51,7 +51,7 @@ def changes(baseline: Record, config: TrainConfig, data: Mapping[str, str | None
         baseline: its record. config: the parameters now. data: content hashes by folder.
         code: files that are not as in the baseline's commit; None where git does not hold that.
     """
-    before, now = baseline.hyperparameters.model_dump(), config.model_dump()
+    before, now = dump(baseline.hyperparameters), dump(config)
     lines = [f"{key}: {before[key]} -> {now[key]}" for key in now if key not in OBSERVATION and before[key] != now[key]]
     for folder, md5 in data.items():
         details = baseline.data.get(folder)
@@ -67,11 +67,12 @@ def changes(baseline: Record, config: TrainConfig, data: Mapping[str, str | None
 
 def _environment(baseline: Record) -> list[str]:
     """Versions here that are not those of the baseline's machine."""
-    environment = baseline.environment
+    from importlib.metadata import PackageNotFoundError, version  # 0.01 s, which only a question needs
+
+    python, packages = baseline.environment["python_version"], baseline.environment.get("packages") or {}
     lines = []
-    if environment.python_version and environment.python_version != platform.python_version():
-        lines.append(f"python: {environment.python_version} -> {platform.python_version()}")
-    packages = (environment.model_extra or {}).get("packages") or {}
+    if python and python != platform.python_version():
+        lines.append(f"python: {python} -> {platform.python_version()}")
     for name, before in packages.items():
         try:
             if version(name) != before:
@@ -86,19 +87,19 @@ def answered(question: Question, metrics: Mapping[str, Any]) -> Outcome:
     ours = _numbers(metrics)
     differences = {name: (before, ours[name], ours[name] - before)
                    for name, before in question.baseline.items() if name in ours}  # fmt: skip
-    verdict = "open"
+    verdict: Literal["held", "not_held", "open"] = "open"
     if question.expect:
         expectation = Expression(question.expect)
         if expectation.names <= differences.keys():
             held = expectation(lambda name: differences[name][2])
             verdict = "held" if held else "not_held"
-    return Outcome.model_validate({
-        "against": question.against,
-        "expect": question.expect,
-        "changes": question.changes,
-        "verdict": verdict,
-        "differences": differences,
-    })  # fmt: skip
+    return Outcome(
+        against=question.against,
+        expect=question.expect,
+        changes=question.changes,
+        verdict=verdict,
+        differences=differences,
+    )
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -5,20 +5,15 @@ Every field is explained in experiments/records/README.md; a test keeps the two 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from msgspec import Meta, field
 
 from explicitlm.lm.config import TrainConfig
+from explicitlm.lm.typed import Checked, Open
 
 
-class Part(BaseModel):
-    """A frozen part of a record; the order of its fields is the order in the JSON."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Experiment(Part):
+class Experiment(Checked, frozen=True):
     """What was run, when and how."""
 
     id: str
@@ -28,11 +23,8 @@ class Experiment(Part):
     command: str
 
 
-class DataCommits(BaseModel):
-    """The commit of each dataset's version, by `Dataset.record_key`; a dataset that is added later has its own key."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-    __pydantic_extra__: dict[str, str | None] = Field(init=False)
+class FirstCommits(Checked, frozen=True):
+    """The datasets that every record has."""
 
     dataset_commit: str | None
     val_dataset_commit: str | None
@@ -40,15 +32,20 @@ class DataCommits(BaseModel):
     database_init_commit: str | None
     cache_commit: str | None
 
-    @model_validator(mode="after")
-    def _only_commits(self) -> DataCommits:
-        wrong = [name for name in self.__pydantic_extra__ if not name.endswith("_commit")]
-        if wrong:
-            raise ValueError(f"{', '.join(wrong)}: not the commit of a dataset")
-        return self
+
+class DataCommits(Open):
+    """The commit of each dataset's version, by `Dataset.record_key`; a dataset that is added later has its own key."""
+
+    known = FirstCommits
+    mapping = dict[str, str | None]
+
+    def __init__(self, /, **values: str | None) -> None:
+        super().__init__(**values)
+        if wrong := [name for name in self if not name.endswith("_commit")]:
+            raise ValueError(f"not the commit of a dataset: {', '.join(map(repr, wrong))}")
 
 
-class Versions(Part):
+class Versions(Checked, frozen=True):
     """Code, data and weights by their versions."""
 
     code_commit: str
@@ -61,7 +58,7 @@ class Versions(Part):
     experiment_tag: str | None
 
 
-class Code(Part):
+class Code(Checked, frozen=True):
     """How the code differed from `versions.code_commit`."""
 
     dirty: bool
@@ -70,7 +67,7 @@ class Code(Part):
     untracked: list[str]
 
 
-class DataDetails(Part):
+class DataDetails(Checked, frozen=True):
     """One dataset's version in full."""
 
     revision: str
@@ -80,14 +77,14 @@ class DataDetails(Part):
     uncommitted: bool
 
 
-class Items(Part):
+class Items(Checked, frozen=True):
     """The answers to the task items, one row each, by DVC's hash."""
 
-    md5: str = Field(pattern="^[0-9a-f]{32}$")
+    md5: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
     size: int | None
 
 
-class Results(Part):
+class Results(Checked, frozen=True):
     """What came out."""
 
     swanlab_url: str | None
@@ -99,7 +96,7 @@ class Results(Part):
     items: Items | None = None
 
 
-class Failure(Part):
+class Failure(Checked, frozen=True):
     """Why there is no checkpoint."""
 
     exit_code: int | None
@@ -107,7 +104,7 @@ class Failure(Part):
     error: str
 
 
-class Timing(Part):
+class Timing(Checked, frozen=True):
     """When the training ran."""
 
     started_at: str
@@ -115,27 +112,31 @@ class Timing(Part):
     duration_s: float
 
 
-class Findings(Part):
+class Findings(Checked, frozen=True):
     """What may keep the experiment from being reproduced."""
 
     undeclared_inputs: list[str]
     changed_during_run: list[str]
     facts_left_out: int = 0
     facts_cut: int = 0
-    unread_files: list[str] = []
+    unread_files: list[str] = field(default_factory=list)
 
 
-class Environment(BaseModel):
-    """Where it ran. The first three are always there; the training adds what it knows about its machine."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
+class KnownMachine(Checked, frozen=True):
+    """What every record says about the machine, if only that it is not known."""
 
     python_version: str | None = None
     cuda_version: str | None = None
     num_gpus: int | None = None
 
 
-class Reproduction(Part):
+class Environment(Open):
+    """Where it ran. The first three are always there; the training adds what it knows about its machine."""
+
+    known = KnownMachine
+
+
+class Reproduction(Checked, frozen=True):
     """Commands that run as they stand in a fresh clone."""
 
     code_checkout: str
@@ -144,7 +145,7 @@ class Reproduction(Part):
     full_command: str
 
 
-class Outcome(Part):
+class Outcome(Checked, frozen=True):
     """The answer to the question that the experiment was started with."""
 
     against: str
@@ -154,7 +155,7 @@ class Outcome(Part):
     differences: dict[str, tuple[float, float, float]]
 
 
-class Lineage(Part):
+class Lineage(Checked, frozen=True):
     """What a model without a training of its own was made from: the parent with other knowledge."""
 
     parent: str
@@ -163,7 +164,7 @@ class Lineage(Part):
     repeat: dict[str, str | int] | None = None
 
 
-class Record(Part):
+class Record(Checked, frozen=True, kw_only=True):
     """One experiment, whole."""
 
     experiment: Experiment
@@ -179,9 +180,9 @@ class Record(Part):
     code: Code
     data: dict[str, DataDetails | None]
     changed_params: dict[str, tuple[Any, Any]]
-    leftover_params: dict[str, str] = {}
+    leftover_params: dict[str, str] = field(default_factory=dict)
     timing: Timing | None
-    usage: dict[str, float | int | None] = {}
+    usage: dict[str, float | int | None] = field(default_factory=dict)
     findings: Findings
     dependencies: dict[str, str]
     outcome: Outcome | None = None

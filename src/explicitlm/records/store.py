@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
+from msgspec.structs import replace
 
 from explicitlm.common import layout
 from explicitlm.common.aside import take_back
 from explicitlm.common.errors import UsageError
 from explicitlm.common.files import write_json
 from explicitlm.common.ids import is_id
-from explicitlm.lm.config import explain
+from explicitlm.lm.typed import checked, decode, dump
 from explicitlm.records.schema import Record
 
 
@@ -27,9 +27,8 @@ def save(root: Path, record: Record) -> Path:
     """
     path = root / layout.record(record.experiment.id)
     if record.conclusion is None and path.exists():
-        record = record.model_copy(update={"conclusion": load(root, record.experiment.id).conclusion})
-    checked = Record.model_validate(record.model_dump(mode="json"))  # model_copy checks nothing
-    write_json(path, checked.model_dump(mode="json"))
+        record = replace(record, conclusion=load(root, record.experiment.id).conclusion)
+    write_json(path, dump(checked(record)))
     return path
 
 
@@ -40,9 +39,9 @@ def parse(text: str, source: str, experiment: str) -> Record:
         UsageError: it is none, or was edited into something else, such as another experiment's.
     """
     try:
-        record = Record.model_validate_json(text)
-    except ValidationError as error:
-        raise UsageError(f"{source} is not a valid record: {explain(error)}", take_back(source)) from None
+        record = decode(text, Record)
+    except ValueError as error:
+        raise UsageError(f"{source} is not a valid record: {error}", take_back(source)) from None
     if record.experiment.id != experiment or not is_id(experiment):
         raise UsageError(f"{source} is the record of {record.experiment.id!r}, not of {experiment!r}",
                          f"git log -p -- {layout.record(experiment)} shows who wrote that")  # fmt: skip

@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from explicitlm.common import layout
 from explicitlm.common.files import write_json
 from explicitlm.records.schema import Record
@@ -39,5 +41,5 @@ def updated(main: Path, record: Record) -> Record:
     results = record.results
     if results.swanlab_id is None or now.get("id") != results.swanlab_id:
         return record
-    changed = results.model_copy(update={"swanlab_url": now["url"], "swanlab_status": now["status"]})
-    return record.model_copy(update={"results": changed})
+    changed = replace(results, swanlab_url=now["url"], swanlab_status=now["status"])
+    return replace(record, results=changed)

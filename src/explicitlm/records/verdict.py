@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from msgspec import field
 
 from explicitlm.common import layout
 from explicitlm.common.files import to_json, write_json
 from explicitlm.common.ids import is_id
 from explicitlm.common.shown import printable
-from explicitlm.lm.config import explain
+from explicitlm.lm.typed import Checked, checked, decode, dump
 from explicitlm.records.problem import Problem
-from explicitlm.records.schema import Part
 
 Grade = Literal["identical", "same_curve", "within_tolerance", "different", "not_reproducible"]
 Cause = Literal[
@@ -31,7 +30,7 @@ _LONGEST_VALUE = 60  # of a difference, in words; a verdict may come from anyone
 _LONGEST_CAUSE = 200
 
 
-class Difference(Part):
+class Difference(Checked, frozen=True):
     """One thing that was otherwise than in the record. what: such as `torch`; was, now: its two values."""
 
     cause: Cause
@@ -44,7 +43,7 @@ class Difference(Part):
         return printable(f"{_cut(self.what)} {_cut(self.was)} -> {_cut(self.now)}").replace("\n", " ")
 
 
-class Verdict(Part):
+class Verdict(Checked, frozen=True, kw_only=True):
     """The outcome of one check.
 
     Attributes:
@@ -68,17 +67,17 @@ class Verdict(Part):
     duration_s: float
     how: Literal["restored", "head", "retrained"]
     verdict: Grade
-    causes: list[Cause] = Field(default_factory=list)
-    differences: list[Difference] = Field(default_factory=list)
+    causes: list[Cause] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
     steps: int | None = None
     last_equal_step: int | None = None
     first_divergent_step: int | None = None
     part: str | None = None
-    parts: list[str] = Field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
     reason: str | None = None
     checkpoint_hash: str | None = None
-    metrics: dict[str, Any] = Field(default_factory=dict)
-    environment: dict[str, Any] = Field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """What a person reads."""
@@ -120,7 +119,7 @@ class Verdicts:
 
 def save_verdict(root: Path, verdict: Verdict) -> str:
     """Writes a verdict and gives its project-relative path."""
-    content = Verdict.model_validate(verdict.model_dump(mode="json")).model_dump(mode="json")
+    content = dump(checked(verdict))
     short = hashlib.sha256(to_json(content).encode()).hexdigest()[:8]
     time = re.sub(r"[^0-9TZ]", "", verdict.checked_at)
     name = f"{layout.verdicts(verdict.experiment)}/{time}-{short}.json"
@@ -152,9 +151,9 @@ def _parse(path: Path) -> Verdict:
     if path.is_symlink() or not path.is_file():
         raise ValueError("it is no file of its own")
     try:
-        verdict = Verdict.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        cause = printable(explain(error)[:_LONGEST_CAUSE]).replace("\n", " ")
+        verdict = decode(path.read_bytes(), Verdict)
+    except ValueError as error:
+        cause = printable(str(error)[:_LONGEST_CAUSE]).replace("\n", " ")
         raise ValueError(f"it is no verdict: {cause}") from None
     if verdict.experiment != path.parent.name or not is_id(verdict.experiment):
         raise ValueError("it is of another experiment than its folder says")

@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from msgspec.structs import fields
 
 from explicitlm.lm.config import TrainConfig
 from explicitlm.lm.training.cli import build_parser, parse
@@ -21,12 +22,12 @@ ROOT = Path(__file__).parents[3]
 def test_every_field_is_an_option_with_its_words_and_default() -> None:
     """Looked for in each option's own help, not just anywhere in the text."""
     options = {action.dest: action for action in build_parser()._actions}
-    for name, field in TrainConfig.model_fields.items():
-        option = options[name]
-        assert option.option_strings[0] == f"--{name}"
+    for field in fields(TrainConfig):
+        option = options[field.name]
+        assert option.option_strings[0] == f"--{field.name}"
         assert option.help is not None
         words, default = option.help.replace("%%", "%").rsplit(" (default: ", 1)
-        assert words == field.description
+        assert words == get_args(field.type)[1].description
         assert default == f"{field.default!r})" if field.default == "" else f"{field.default})"
 
 

@@ -66,7 +66,7 @@ SEEN_ELSEWHERE = {
 
 def test_no_option_is_forgotten() -> None:
     assert set(OTHER_WEIGHTS) | set(OF_PAPER) | set(OF_UPDATES) | set(SAME_WEIGHTS) | SEEN_ELSEWHERE == set(
-        TrainConfig.model_fields
+        TrainConfig.__struct_fields__
     )
 
 

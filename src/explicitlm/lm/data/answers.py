@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
 import zstandard
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
+from msgspec import Meta
 
 from explicitlm.common.errors import DataError
 from explicitlm.common.files import sync_folder
@@ -20,7 +22,7 @@ _LEVEL = 9  # higher levels take longer and save no more than 3 %
 _MOST_BYTES = 1 << 30  # of text in one file: more is no list of answers
 
 
-class Answer(BaseModel):
+class Answer(msgspec.Struct, frozen=True):
     """One item and what the model made of it.
 
     Attributes:
@@ -32,26 +34,21 @@ class Answer(BaseModel):
         hit: whether the fact's row was among them; None where there is no such fact.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     task: str
     uuid: str | None
     prompt: str
-    choices: list[str] = Field(min_length=1)
-    answer: int = Field(ge=0)
+    choices: Annotated[list[str], Meta(min_length=1)]
+    answer: Annotated[int, Meta(ge=0)]
     scores: list[float | None]
-    choice: int = Field(ge=0)
+    choice: Annotated[int, Meta(ge=0)]
     row: int | None
     read: list[int]
     hit: bool | None
 
-    @model_validator(mode="after")
-    def _among_the_choices(self) -> Answer:
+    def __post_init__(self) -> None:
         if max(self.answer, self.choice) >= len(self.choices):
             raise ValueError("an index beyond the choices")
-        return self
 
-    @computed_field  # type: ignore[prop-decorator]
     @property
     def right(self) -> bool:
         """Whether the choice is the right one."""
@@ -64,11 +61,12 @@ def write(path: Path, answers: Iterable[Answer]) -> None:
     Raises:
         OSError: the disk is full or read-only.
     """
-    lines = "".join(f"{answer.model_dump_json()}\n" for answer in answers)
+    rows = ({**msgspec.structs.asdict(answer), "right": answer.right} for answer in answers)
+    lines = msgspec.json.Encoder().encode_lines(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("wb") as file:
-        file.write(zstandard.ZstdCompressor(level=_LEVEL).compress(lines.encode()))
+        file.write(zstandard.ZstdCompressor(level=_LEVEL).compress(lines))
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)  # an old one may be a link into DVC's cache
@@ -89,11 +87,10 @@ def read(path: Path) -> list[Answer]:
         raise DataError(f"{path}: damaged zstd ({error})", again) from None
     if len(text) > _MOST_BYTES:
         raise DataError(f"{path} holds more than {_MOST_BYTES >> 20} MiB", again)
-    found = []
+    found, decoder = [], msgspec.json.Decoder(Answer)
     for number, line in enumerate(text.splitlines(), 1):
         try:
-            found.append(Answer.model_validate_json(line))
-        except ValidationError as error:
-            cause = str(error.errors()[0]["msg"])
-            raise DataError(f"{path}, line {number} is no answer to an item ({cause})", again) from None
+            found.append(decoder.decode(line))
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise DataError(f"{path}, line {number} is no answer to an item ({error})", again) from None
     return found

@@ -24,6 +24,7 @@ from explicitlm.lm.data.knowledge import Fact
 from explicitlm.lm.data.tokenizer import TextTokenizer
 from explicitlm.lm.model import ExplicitLM
 from explicitlm.lm.observation import OBSERVATION
+from explicitlm.lm.typed import dump
 
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
 KNOWLEDGE = "knowledge.jsonl"  # what the bank's facts are and where they come from, a line each; not in a dense model
@@ -40,7 +41,7 @@ class Checkpoint(NamedTuple):
 
 def weight_settings(config: TrainConfig) -> dict[str, object]:
     """The hyperparameters that the weights depend on."""
-    return config.model_dump(exclude=set(OBSERVATION))
+    return {name: value for name, value in dump(config).items() if name not in OBSERVATION}
 
 
 def save(folder: Path, model: ExplicitLM, tokenizer: TextTokenizer, facts: Mapping[int, Fact]) -> None:

@@ -8,11 +8,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import types
 from collections.abc import Sequence
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
-from pydantic.fields import FieldInfo
+from msgspec import inspect
 
 from explicitlm.common.errors import ExplicitLMError, run_reporting
 from explicitlm.lm.config import TrainConfig, parse_train_config
@@ -27,6 +26,8 @@ environment: EXPLICITLM_RUN_DIR (resume states and reports; default .explicitlm/
 EXPLICITLM_RUN_ID, EXPLICITLM_DESCRIPTION (name and description for SwanLab), EXPLICITLM_NUM_THREADS (CPU).
 SIGINT, SIGTERM and SIGUSR1 save a resume state; the exit code is then 130, 143 or 138."""
 
+_BUILTIN: dict[type[inspect.Type], type] = {inspect.IntType: int, inspect.FloatType: float, inspect.StrType: str}
+
 
 def build_parser() -> argparse.ArgumentParser:
     """One option a hyperparameter, with its description, default and type from `TrainConfig`."""
@@ -38,8 +39,10 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     group = parser.add_argument_group("hyperparameters")
-    for name, field in TrainConfig.model_fields.items():
-        _add_field(group, name, field)
+    told = inspect.type_info(TrainConfig)
+    assert isinstance(told, inspect.StructType)
+    for field in told.fields:
+        _add_field(group, field)
     group = parser.add_argument_group("where things are")
     for name, (default, text) in {**INPUTS, **OUTPUTS}.items():
         note = "; used if present" if name in OPTIONAL else ""
@@ -54,17 +57,19 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_field(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
+def _add_field(group: argparse._ArgumentGroup, field: inspect.Field) -> None:
     """An option for one field; its absence is told apart from its default by SUPPRESS."""
-    text = f"{field.description} (default: {_shown(field.default)})".replace("%", "%%")
+    assert isinstance(field.type, inspect.Metadata) and field.type.extra_json_schema
+    kind, name = field.type.type, field.name
+    text = f"{field.type.extra_json_schema['description']} (default: {_shown(field.default)})".replace("%", "%%")
     common: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": text}
-    if field.annotation is bool:
+    if isinstance(kind, inspect.BoolType):
         group.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, **common)
-    elif get_origin(field.annotation) is Literal:
-        group.add_argument(f"--{name}", choices=get_args(field.annotation), **common)
+    elif isinstance(kind, inspect.LiteralType):
+        group.add_argument(f"--{name}", choices=kind.values, **common)
     else:
-        assert isinstance(field.annotation, type) and not isinstance(field.annotation, types.UnionType)
-        group.add_argument(f"--{name}", type=field.annotation, metavar=field.annotation.__name__.upper(), **common)
+        builtin = _BUILTIN[type(kind)]
+        group.add_argument(f"--{name}", type=builtin, metavar=builtin.__name__.upper(), **common)
 
 
 def _shown(default: Any) -> str:

@@ -22,6 +22,7 @@ from explicitlm.common.files import write_text
 from explicitlm.lm.config import TrainConfig
 from explicitlm.lm.tracking.swanlab import sdk
 from explicitlm.lm.tracking.swanlab.sdk import Mode, Plan, State, UnavailableError
+from explicitlm.lm.typed import dump
 
 START_SECONDS = 20.0
 FINISH_SECONDS = {"success": 30.0, "crashed": 5.0, "aborted": 5.0}  # a scheduler kills soon after SIGTERM
@@ -81,7 +82,7 @@ def start_tracker(config: TrainConfig, run_id: str, description: str, run_dir: P
             workspace=config.swanlab_workspace or workspace,
             web_host=web_host,
             folder=run_dir / "swanlog",
-            config=config.model_dump(),
+            config=dump(config),
         )
     except (UnavailableError, OSError) as reason:
         _say(f"no tracking: {reason}")
