@@ -151,6 +151,7 @@ def run(folder: Path, commands: Path, *words: str) -> Cost:
         "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
         "DVC_SITE_CACHE_DIR": str(folder.parent / "site"),
     }
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # a user's shell keeps what Python compiles
     used, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(list(words), cwd=folder, env=env, capture_output=True, text=True)
     wall, now = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)

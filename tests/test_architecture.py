@@ -83,9 +83,17 @@ def test_records_and_versions_need_no_torch(package: str) -> None:
     assert done.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("module", ["pipeline.sync_data", "pipeline.train", "pipeline.record", "cli.main"])
-def test_what_starts_often_loads_nothing_heavy(module: str) -> None:
-    heavy = ("asyncio", "dvc", "git", "numpy", "pydantic", "rich", "swanlab", "torch")
+@pytest.mark.parametrize(
+    ("module", "more"),
+    [
+        ("pipeline.sync_data", ["explicitlm.vcs.data_store", "importlib.metadata"]),
+        ("pipeline.train", ["explicitlm.vcs.data_store", "importlib.metadata"]),
+        ("pipeline.record", ["explicitlm.vcs.data_store", "importlib.metadata"]),
+        ("cli.main", ["msgspec", "explicitlm.vcs"]),
+    ],
+)
+def test_what_starts_often_loads_nothing_heavy(module: str, more: list[str]) -> None:
+    heavy = ["asyncio", "dvc", "git", "numpy", "pydantic", "rich", "swanlab", "torch", *more]
     code = f"import sys, explicitlm.{module}; print(*(name for name in {heavy} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

@@ -12,7 +12,6 @@ import typer
 from explicitlm.cli.options import Against, AsJson, Assignments, Expect, Message, NewId, show_json
 from explicitlm.common import logs
 from explicitlm.common.errors import UsageError
-from explicitlm.lm.typed import dump
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -129,6 +128,7 @@ def post_command(
       explicitlm cluster post exp_002 --sync-only
     """
     from explicitlm.cluster import post
+    from explicitlm.lm.typed import dump
     from explicitlm.vcs.workspace import Workspace
 
     if sync_only and killed:

@@ -9,7 +9,6 @@ import typer
 from explicitlm.cli.options import Against, AsJson, Assignments, Expect, Message, NewId, show, show_json
 from explicitlm.common import logs
 from explicitlm.common.errors import UsageError
-from explicitlm.lm.typed import dump
 
 app = typer.Typer()
 
@@ -38,6 +37,7 @@ def run_command(
 
       explicitlm run exp_003 --resume
     """
+    from explicitlm.lm.typed import dump
     from explicitlm.pipeline import run as pipeline
     from explicitlm.vcs.workspace import Workspace
 
@@ -74,6 +74,7 @@ def publish_command(
 
       explicitlm publish exp_003 exp_004
     """
+    from explicitlm.lm.typed import dump
     from explicitlm.pipeline.put_away import put_away
     from explicitlm.records.publish import publish_all
     from explicitlm.vcs.workspace import Workspace

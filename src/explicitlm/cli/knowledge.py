@@ -13,7 +13,6 @@ import typer
 from explicitlm.cli.options import AsJson, show, show_json
 from explicitlm.common import layout, logs
 from explicitlm.common.errors import UsageError
-from explicitlm.lm.typed import dump
 
 if TYPE_CHECKING:
     from explicitlm.lm.data.knowledge import Fact
@@ -126,6 +125,7 @@ def _derived(experiment: str, new: str, change: Callable[[Checkpoint], Change], 
     """Changes a checkpoint and records the result as an experiment of its own."""
     from explicitlm.lm.training import checkpoint as checkpoints
     from explicitlm.lm.training.change import make
+    from explicitlm.lm.typed import dump
     from explicitlm.records import derive, store
     from explicitlm.vcs.workspace import Workspace
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -29,6 +28,8 @@ app.add_typer(knowledge.app, name="knowledge")
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version  # 0.01 s, which no other command needs
+
         print(f"explicitlm {version('explicitlm')}")
         raise typer.Exit
 

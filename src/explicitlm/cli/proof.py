@@ -11,7 +11,6 @@ import typer
 from explicitlm.cli.options import AsJson, show, show_json
 from explicitlm.common import logs
 from explicitlm.common.errors import UsageError
-from explicitlm.lm.typed import dump
 
 app = typer.Typer()
 logger = logging.getLogger(__name__)
@@ -40,6 +39,7 @@ def reproduce_command(
 
       explicitlm reproduce --next --budget 2h
     """
+    from explicitlm.lm.typed import dump
     from explicitlm.proof import night
     from explicitlm.proof.reproduce import reproduce
     from explicitlm.records.verdict import load_verdicts

@@ -7,6 +7,7 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from explicitlm.common.aside import put_aside, put_away
 from explicitlm.common.errors import DataError, ExplicitLMError
@@ -15,9 +16,11 @@ from explicitlm.common.names import linked_folders
 from explicitlm.datasets.resolve import DatasetPlan
 from explicitlm.datasets.scan import Stamps, fits, scan
 from explicitlm.datasets.table import Dataset
-from explicitlm.vcs.data_store import DataStore
 from explicitlm.vcs.pointer import Pointer
 from explicitlm.vcs.workspace import Workspace
+
+if TYPE_CHECKING:
+    from explicitlm.vcs.data_store import DataStore  # 0.01 s, which only a switch needs
 
 logger = logging.getLogger(__name__)
 
