@@ -63,6 +63,12 @@ def warm_commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
+def warm(project: Sandbox, warm_commands: Path) -> Sandbox:
+    """A project in which a real training starts at once: for tests of more than how it is started and ended."""
+    return Sandbox(project.root, project.env | {"PATH": f"{warm_commands}{os.pathsep}{project.env['PATH']}"})
+
+
+@pytest.fixture
 def here(project: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """A project of the test's own, in whose environment and folder this process is."""
     project.export(monkeypatch)

@@ -18,30 +18,30 @@ def commands(document: str) -> list[str]:
 
 
 @pytest.mark.parametrize("document", ["data.md", "data.zh-CN.md"])
-def test_every_command_of_the_guide(project, rclone, tmp_path, document: str) -> None:
+def test_every_command_of_the_guide(warm, rclone, tmp_path, document: str) -> None:
     found = commands(document)
     log, pinned, *everyday = found
     everyday, store = everyday[:-3], everyday[-3:]
-    project.env.update(AWS_SECRET_ACCESS_KEY=SECRET)  # the prompt asks a terminal only
+    warm.env.update(AWS_SECRET_ACCESS_KEY=SECRET)  # the prompt asks a terminal only
     choose, doctor, back = (line.replace("HOST:9000", f"127.0.0.1:{rclone.port}").replace("KEY", KEY) for line in store)
 
-    project.git("init", "-q", "--bare", str(tmp_path / "origin"))
-    project.git("remote", "add", "origin", str(tmp_path / "origin"))
-    project.shell(choose)
-    assert "has bucket dvc-storage" in project.shell(doctor).stdout
-    text = project.root / "data/database/text.jsonl"
+    warm.git("init", "-q", "--bare", str(tmp_path / "origin"))
+    warm.git("remote", "add", "origin", str(tmp_path / "origin"))
+    warm.shell(choose)
+    assert "has bucket dvc-storage" in warm.shell(doctor).stdout
+    text = warm.root / "data/database/text.jsonl"
     lines = text.read_text().splitlines(keepends=True)
     text.unlink()  # "write a new one in its place"
     text.write_text("".join(lines[:50]))
     add, commit, push, tag, pull, *look = everyday
     for line in (add, commit, push, tag):
-        project.shell(line)
+        warm.shell(line)
     assert len(rclone.objects(BUCKET)) == 2
-    assert text.stat().st_nlink == 2 and project.git("status", "--porcelain") == ""
+    assert text.stat().st_nlink == 2 and warm.git("status", "--porcelain") == ""
 
-    project.explicitlm("run", "exp_001", "-m", "a first one")
-    project.git("push", "-q", "--tags", "-u", "origin", "main")
-    clone = project.clone("clone")
+    warm.explicitlm("run", "exp_001", "-m", "a first one")
+    warm.git("push", "-q", "--tags", "-u", "origin", "main")
+    clone = warm.clone("clone")
     clone.git("remote", "set-url", "origin", str(tmp_path / "origin"))
     clone.shell(choose)
     clone.shell(pull)
@@ -53,5 +53,5 @@ def test_every_command_of_the_guide(project, rclone, tmp_path, document: str) ->
             assert "exp_001" in done.stdout and "snapshot-2024-01" in done.stdout
         if line == pinned:
             assert re.search(r"database: \w{8} -> \w{8}, 1 files, .*, 1 differ", done.stdout)
-    assert clone.record("exp_005")["data"]["database"]["md5"] == project.record("exp_001")["data"]["database"]["md5"]
+    assert clone.record("exp_005")["data"]["database"]["md5"] == warm.record("exp_001")["data"]["database"]["md5"]
     clone.shell(back)

@@ -79,31 +79,31 @@ def test_two_queue_workers_on_two_versions_that_the_cache_lacks(project, rclone)
     assert records["on_old"]["versions"]["checkpoint_hash"] != records["on_new"]["versions"]["checkpoint_hash"]
 
 
-def test_an_isolated_run_fetches_what_the_cache_lacks(project, rclone) -> None:
-    old, new = without_cache(project, rclone)
-    project.dvc("exp", "run", "--temp", "-n", "on_old", "-S", f'data.dataset="{old}"')
-    record = experiment_record(project, "on_old")
+def test_an_isolated_run_fetches_what_the_cache_lacks(warm, rclone) -> None:
+    old, new = without_cache(warm, rclone)
+    warm.dvc("exp", "run", "--temp", "-n", "on_old", "-S", f'data.dataset="{old}"')
+    record = experiment_record(warm, "on_old")
     assert record["results"]["weights_from"] == "on_old"
-    check_data(project, record, {"database": old, "benchmarks": new, "knowledge_base": new})
+    check_data(warm, record, {"database": old, "benchmarks": new, "knowledge_base": new})
 
 
 @pytest.mark.parametrize("kind", ["subdirectory", "submodule"])
-def test_a_project_inside_another_repository(project, kind: str) -> None:
+def test_a_project_inside_another_repository(warm, kind: str) -> None:
     """The three commands on an older version, below the top of the repository that holds the project."""
-    outer = type(project)(project.root.parent / "outer", project.env)
+    outer = type(warm)(warm.root.parent / "outer", warm.env)
     outer.root.mkdir()
     outer.git("init", "-q")
     if kind == "submodule":
-        outer.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(project.root), "inner")
+        outer.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(warm.root), "inner")
         outer.git("commit", "-qm", "with a submodule")
     else:
         for revision in ("HEAD~1", "HEAD"):
             shutil.rmtree(outer.root / "inner", ignore_errors=True)
-            project.shell(f"mkdir {outer.root}/inner && git archive {revision} | tar -xm -C {outer.root}/inner")
+            warm.shell(f"mkdir {outer.root}/inner && git archive {revision} | tar -xm -C {outer.root}/inner")
             outer.git("add", "-A")
             outer.git("commit", "-qm", revision)
-    shutil.copytree(project.root / ".dvc/cache", outer.root / "inner/.dvc/cache")
-    inner = type(project)(outer.root / "inner", project.env)
+    shutil.copytree(warm.root / ".dvc/cache", outer.root / "inner/.dvc/cache")
+    inner = type(warm)(outer.root / "inner", warm.env)
     old = inner.git("rev-parse", "HEAD~1")
     inner.dvc("exp", "run", "-n", "exp_in", "-S", f'data.dataset="{old}"')
     record = inner.record("exp_in")
@@ -113,30 +113,28 @@ def test_a_project_inside_another_repository(project, kind: str) -> None:
     assert file_hashes(inner.root, "database") == version_hashes(inner, old, "database")
 
 
-def test_a_mixture_is_restored_from_git_and_the_store_alone(project, rclone) -> None:
+def test_a_mixture_is_restored_from_git_and_the_store_alone(warm, rclone) -> None:
     """Old training data, current validation data, a snapshot tag for the knowledge base."""
-    rclone.use(project)
-    old, new = project.git("rev-parse", "HEAD~1"), project.git("rev-parse", "HEAD")
-    project.git("tag", "snapshot-2024-01", old)
-    project.explicitlm(
-        "run", "exp_mix", "-m", "a mixture", f"data.dataset={old}", "data.database_init=snapshot-2024-01"
-    )
-    record = project.record("exp_mix")
+    rclone.use(warm)
+    old, new = warm.git("rev-parse", "HEAD~1"), warm.git("rev-parse", "HEAD")
+    warm.git("tag", "snapshot-2024-01", old)
+    warm.explicitlm("run", "exp_mix", "-m", "a mixture", f"data.dataset={old}", "data.database_init=snapshot-2024-01")
+    record = warm.record("exp_mix")
     expected = {"database": old, "benchmarks": new, "knowledge_base": old}
     for folder, revision in expected.items():
-        assert record["data"][folder]["md5"] == pointer_md5(project, revision, folder)
+        assert record["data"][folder]["md5"] == pointer_md5(warm, revision, folder)
     assert record["data"]["knowledge_base"]["revision"] == "snapshot-2024-01"
-    project.dvc("push", "-q", "data/database", "data/benchmarks", "data/knowledge_base")  # the current ones too
+    warm.dvc("push", "-q", "data/database", "data/benchmarks", "data/knowledge_base")  # the current ones too
 
-    clone = project.clone("clone")
+    clone = warm.clone("clone")
     rclone.use(clone)
     for step in record["reproduction"]["data_checkout_steps"]:
         clone.shell(step)
     for folder, revision in expected.items():
-        assert file_hashes(clone.root, folder) == version_hashes(project, revision, folder)
+        assert file_hashes(clone.root, folder) == version_hashes(warm, revision, folder)
     clone.shell(record["reproduction"]["checkpoint_pull"])
     assert (clone.root / "checkpoints/exp_mix/model.safetensors").exists()
 
-    listed = json.loads(project.explicitlm("data", "log", "database", "--json").stdout)["versions"]
+    listed = json.loads(warm.explicitlm("data", "log", "database", "--json").stdout)["versions"]
     assert [version["experiments"] for version in listed] == [[], ["exp_mix"]]
     assert [version["tags"] for version in listed] == [[], ["snapshot-2024-01"]]

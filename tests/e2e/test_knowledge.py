@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -14,10 +15,11 @@ from explicitlm.cli.main import main
 
 
 @pytest.fixture(scope="module")
-def published(fresh: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A project with one tiny published experiment and a store."""
+def published(fresh: Any, warm_commands: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A project with one tiny published experiment and a store, where a training starts at once."""
     folder = tmp_path_factory.mktemp("knowledge")
     box = fresh(folder)
+    box.env["PATH"] = f"{warm_commands}{os.pathsep}{box.env['PATH']}"
     box.explicitlm("run", "exp_001", "-m", "first", "epochs=1")
     return box
 

@@ -55,69 +55,69 @@ def test_three_commands_and_an_isolated_repetition(project) -> None:
     assert project.record("exp_005")["versions"]["experiment_tag"] == "exp_005"
 
 
-def test_a_queue_of_two_workers(project) -> None:
+def test_a_queue_of_two_workers(warm) -> None:
     for name, seed in (("exp_a", 1), ("exp_b", 2)):
-        project.dvc("exp", "run", "--queue", "-n", name, "-S", f"seed={seed}")
-    project.dvc("queue", "start", "-j", "2")
-    wait_for(lambda: project.dvc("queue", "status").stdout.count("Success") == 2)
-    first, second = experiment_record(project, "exp_a"), experiment_record(project, "exp_b")
+        warm.dvc("exp", "run", "--queue", "-n", name, "-S", f"seed={seed}")
+    warm.dvc("queue", "start", "-j", "2")
+    wait_for(lambda: warm.dvc("queue", "status").stdout.count("Success") == 2)
+    first, second = experiment_record(warm, "exp_a"), experiment_record(warm, "exp_b")
     assert (first["seed"], second["seed"]) == (1, 2)
     assert first["versions"]["checkpoint_hash"] != second["versions"]["checkpoint_hash"]
     assert first["experiment"]["script"].startswith("dvc queue start")
-    project.explicitlm("publish", "exp_a", "exp_b")
-    assert project.git("tag").split() == ["exp_a", "exp_b"]
+    warm.explicitlm("publish", "exp_a", "exp_b")
+    assert warm.git("tag").split() == ["exp_a", "exp_b"]
 
 
-def test_pinned_data_trains_on_the_older_version_and_nothing_is_lost(project) -> None:
-    older = project.git("rev-parse", "HEAD~1")
-    current = (project.root / "data/database.dvc").read_text()
-    run = project.dvc("exp", "run", "-S", f"data.dataset={older}", "-n", "exp_005")
-    record = project.record("exp_005")
+def test_pinned_data_trains_on_the_older_version_and_nothing_is_lost(warm) -> None:
+    older = warm.git("rev-parse", "HEAD~1")
+    current = (warm.root / "data/database.dvc").read_text()
+    run = warm.dvc("exp", "run", "-S", f"data.dataset={older}", "-n", "exp_005")
+    record = warm.record("exp_005")
     assert record["versions"]["data"]["dataset_commit"] == older
-    assert record["versions"]["data"]["val_dataset_commit"] == project.git("rev-parse", "HEAD")
-    project.explicitlm("publish", "exp_005")
-    assert project.git("show", "exp_005:data/database.dvc") == project.git("show", f"{older}:data/database.dvc")
+    assert record["versions"]["data"]["val_dataset_commit"] == warm.git("rev-parse", "HEAD")
+    warm.explicitlm("publish", "exp_005")
+    assert warm.git("show", "exp_005:data/database.dvc") == warm.git("show", f"{older}:data/database.dvc")
     assert "tokenised 48 documents" in run.stdout
 
     # By the experiment's id, in isolation; the workspace goes back to the user's version with the next run.
-    project.git("checkout", "-q", "--", "params.yaml")
-    project.explicitlm("run", "exp_006", "data.dataset=exp_005", "seed=7")
-    again = project.record("exp_006")
+    warm.git("checkout", "-q", "--", "params.yaml")
+    warm.explicitlm("run", "exp_006", "data.dataset=exp_005", "seed=7")
+    again = warm.record("exp_006")
     assert again["data"]["database"]["md5"] == record["data"]["database"]["md5"]
     assert again["versions"]["data"]["dataset_commit"] == older, "the first commit of this content, whatever named it"
-    project.dvc("exp", "run", "-n", "exp_007", "-S", "seed=8")
-    assert (project.root / "data/database.dvc").read_text() == current
-    assert project.record("exp_007")["versions"]["data"]["dataset_commit"] == project.git("rev-parse", "HEAD~2")
+    warm.dvc("exp", "run", "-n", "exp_007", "-S", "seed=8")
+    assert (warm.root / "data/database.dvc").read_text() == current
+    assert warm.record("exp_007")["versions"]["data"]["dataset_commit"] == warm.git("rev-parse", "HEAD~2")
 
 
-def test_run_does_what_the_single_machine_script_did(project, description: str) -> None:
-    params = (project.root / "params.yaml").read_bytes()
-    (project.root / "notes.txt").write_text("the user's own, staged but not committed")
-    project.git("add", "notes.txt")
-    done = project.explicitlm("run", "exp_010", "-m", description, "epochs=2", "learning_rate=1e-3")
+def test_run_does_what_the_single_machine_script_did(warm, description: str) -> None:
+    params = (warm.root / "params.yaml").read_bytes()
+    (warm.root / "notes.txt").write_text("the user's own, staged but not committed")
+    warm.git("add", "notes.txt")
+    done = warm.explicitlm("run", "exp_010", "-m", description, "epochs=2", "learning_rate=1e-3")
     assert "next: git push --atomic origin HEAD exp_010" in done.stdout
-    record = project.record("exp_010")
+    record = warm.record("exp_010")
     assert record["experiment"]["description"] == description
     assert record["experiment"]["script"].startswith("explicitlm run exp_010 -m ")
     assert record["hyperparameters"]["learning_rate"] == 1e-3
-    assert (project.root / "params.yaml").read_bytes() == params
-    assert project.git("status", "--porcelain") == "A  notes.txt"
-    assert (project.root / "checkpoints/exp_010/model.safetensors").exists()
+    assert (warm.root / "params.yaml").read_bytes() == params
+    assert warm.git("status", "--porcelain") == "A  notes.txt"
+    assert (warm.root / "checkpoints/exp_010/model.safetensors").exists()
 
 
-def test_dirty_code_is_told_recorded_and_kept(project) -> None:
-    source = project.root / "src/explicitlm/lm/training/schedule_note.py"
-    evaluate = project.root / "src/explicitlm/lm/training/evaluate.py"
+def test_dirty_code_is_told_recorded_and_kept(warm) -> None:
+    source = warm.root / "src/explicitlm/lm/training/schedule_note.py"
+    evaluate = warm.root / "src/explicitlm/lm/training/evaluate.py"
     evaluate.write_text(evaluate.read_text() + "\n# a change that no commit holds\n")
     source.write_text('"""New, and not added."""\n')
-    done = project.dvc("exp", "run", "--temp", "-n", "exp_020")
+    done = warm.dvc("exp", "run", "--temp", "-n", "exp_020")
     assert "WARNING: uncommitted code" in done.stdout and "schedule_note.py" in done.stdout
-    project.explicitlm("publish", "exp_020")
-    code = project.record("exp_020")["code"]
+    warm.explicitlm("publish", "exp_020")
+    code = warm.record("exp_020")["code"]
     assert code["dirty"] and code["changed"] == ["src/explicitlm/lm/training/evaluate.py"]
     assert len(code["diff_sha256"]) == 64
     assert code["untracked"] == ["src/explicitlm/lm/training/schedule_note.py"]
-    assert "a change that no commit holds" in project.git("show", "exp_020:src/explicitlm/lm/training/evaluate.py")
+    assert "a change that no commit holds" in warm.git("show", "exp_020:src/explicitlm/lm/training/evaluate.py")
     assert evaluate.read_text().endswith("# a change that no commit holds\n")
 
 
