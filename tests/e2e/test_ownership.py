@@ -57,7 +57,6 @@ def test_two_plain_runs_at_once(project) -> None:
     assert "had been killed" not in later.stdout + later.stderr
 
 
-@pytest.mark.hint("{} && git reset --quiet (no file changes; git status shows yours)")
 def test_a_plain_run_that_was_killed_is_told_and_nothing_is_committed(project) -> None:
     before = project.git("rev-parse", "main")
     (project.root / "README.md").write_text("the user's unfinished words\n")
@@ -73,6 +72,32 @@ def test_a_plain_run_that_was_killed_is_told_and_nothing_is_committed(project) -
     project.explicitlm("publish", "gone")
     assert project.record("gone")["status"] == "interrupted"
     assert project.git("show", "--format=", "--name-only", "HEAD").split() == [layout.record("gone")]
+
+
+def test_after_a_kill_while_a_plain_run_starts_doctor_names_all_that_is_in_its_way(project) -> None:
+    def refused() -> None:
+        assert project.dvc("exp", "run", "-n", "x", "-S", "seed=7", check=False).returncode != 0
+
+    project.dvc("exp", "run", "-n", "gone", "-S", "seed=6")
+    of_gone = project.git("for-each-ref", "--format=%(refname)", "refs/exps").split()
+    project.shell("git checkout -q -- . && git update-ref -d " + next(ref for ref in of_gone if ref.endswith("/gone")))
+    # As DVC is killed when its experiment's stash is about to be put in its place, and an earlier one after its commit
+    project.git("checkout", "-q", "--detach")
+    (project.root / ".dvc/tmp/repro.dat").write_bytes(b"")
+    project.git("add", "--force", ".dvc/tmp/repro.dat")
+    for name in ("refs/exps/stash.lock", "index.lock"):
+        lock = project.root / ".git" / name
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+    refused()
+    told = project.explicitlm("doctor", check=False).stdout
+    assert "stash.lock" in told and "index.lock" in told and "HEAD detached" in told
+    assert "git add" not in told  # what DVC has staged is no code
+    project.shell(next(line for line in told.splitlines() if "next: " in line).split("next: ")[1].split(" (loses")[0])
+    project.git("symbolic-ref", "refs/exps/exec/EXEC_BRANCH", next(ref for ref in of_gone if ref.endswith("/gone")))
+    project.dvc("exp", "run", "-n", "x", "-S", "seed=7")
+    project.explicitlm("publish", "x")
+    assert project.record("x")["status"] == "finished" and project.record("x")["seed"] == 7
 
 
 def test_killed_with_everything_an_interrupted_run_goes_on(project) -> None:

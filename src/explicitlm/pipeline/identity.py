@@ -19,8 +19,8 @@ from explicitlm.common.ids import RESERVED, RULE, is_id
 from explicitlm.records.manifest import CodeVersion
 from explicitlm.vcs.workspace import Workspace
 
-# Not code: inputs and outputs that have versions of their own.
-NOT_CODE = ("data", "checkpoints", "experiments", "logs", "params.yaml", "dvc.lock")
+# Not code: inputs and outputs that have versions of their own, and what DVC stages while it starts an experiment.
+NOT_CODE = ("data", "checkpoints", "experiments", "logs", "params.yaml", "dvc.lock", ".dvc/tmp")
 
 
 def generated_id() -> str:

@@ -121,6 +121,7 @@ def _own(workspace: Workspace, experiment: str) -> None:
     owners.join(workspace.main, experiment, runner)
     if not workspace.isolated:
         workspace_run.hold(workspace.main, runner)
+        workspace_run.forget_removed_branch(workspace.main)
 
 
 def _params(workspace: Workspace) -> Params:

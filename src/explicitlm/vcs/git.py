@@ -63,8 +63,9 @@ class Git(GitReading):
             if (folder / name).exists():
                 raise UsageError(f"{what} is going on in {self.root}: the record would become a part of it",
                                  f"finish it (git status, then {proceed}), then the same command")  # fmt: skip
-        if lock := git_locks.left_behind(folder, self.root):
-            raise UsageError(f"a git that was killed left {lock}: nothing can be committed", git_locks.removal(lock))
+        if locks := git_locks.left_behind(folder, self.root):
+            told = ", ".join(map(str, locks))
+            raise UsageError(f"a git that was killed left {told}: nothing can be committed", git_locks.removal(locks))
         if self.branch() is None:
             raise UsageError("HEAD is detached: the record would be on no branch",
                              f"git switch {self._way_back()}, then the same command")  # fmt: skip

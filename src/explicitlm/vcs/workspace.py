@@ -101,11 +101,12 @@ class Workspace:
         """Checks that a record could be committed on the current branch.
 
         Raises:
-            UsageError: a plain `dvc exp run` has HEAD, HEAD is on no branch, or git does not know who commits.
+            UsageError: a plain `dvc exp run` has HEAD, or was killed here; HEAD is on no branch, or git does not know
+                who commits.
         """
-        from explicitlm.vcs import workspace_run
+        from explicitlm.vcs import leftovers
 
-        workspace_run.check_head(self.git, self.main)
+        leftovers.check(self.main)
         self.git.check_committable()
 
     def has_states(self, experiment: str) -> bool:

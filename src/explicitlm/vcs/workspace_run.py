@@ -8,8 +8,8 @@ anything. `--temp` and `--queue` are refused as well for that time, since they w
 
 from __future__ import annotations
 
+import json
 import os
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,11 +18,11 @@ from typing import Any
 import psutil
 
 from explicitlm.common.errors import UsageError
-from explicitlm.vcs.git import Git
+from explicitlm.vcs.git_command import GitError, run_git
 
 LOCK = "workspace"
 EXPERIMENTS = ".dvc/tmp/exps"
-STARTED_FROM = "refs/exps/exec/EXEC_HEAD"  # DVC's note of the commit on which it detached HEAD
+BRANCH = "refs/exps/exec/EXEC_BRANCH"  # the experiment that DVC commits to, if it goes on with one
 
 
 def hold(main: Path, runner: psutil.Process) -> None:
@@ -41,27 +41,63 @@ def hold(main: Path, runner: psutil.Process) -> None:
         _give_back_after(main, runner, info)
 
 
-def check_head(git: Git, main: Path) -> None:
-    """Checks that no plain run has HEAD, or has left it detached.
+def forget_removed_branch(main: Path) -> None:
+    """Drops DVC's note of an experiment that is gone, which one killed before its end has left.
+
+    DVC takes a note that leads nowhere for none when it begins, and for the branch to commit to when all has been
+    trained; then it fails.
+    """
+    with suppress(GitError):  # there is no note, as always else
+        noted = run_git(main, "symbolic-ref", "--quiet", BRANCH).strip()
+        if not run_git(main, "for-each-ref", noted):
+            run_git(main, "symbolic-ref", "--delete", BRANCH)
+
+
+def check_free(main: Path) -> None:
+    """Checks that no plain run is at work here.
 
     Raises:
-        UsageError: with the branch, and the command that goes back to it and changes no file.
+        UsageError: one is.
     """
-    if git.branch() is not None:
-        return
-    started_from = git.resolve(STARTED_FROM)
-    if started_from is None:
-        return
-    with _locks(main) as locks:
-        held = locks["write"].get(LOCK)
-    if held and psutil.pid_exists(held["pid"]):
+    held = (_holders(main / EXPERIMENTS / "rwlock") or {}).get(LOCK)
+    if held and _lives(held):
         raise _busy(held["pid"], held["cmd"])
-    branch = git.branch_left() or "main"
-    back = f"git symbolic-ref HEAD {shlex.quote(f'refs/heads/{branch}')}"
-    raise UsageError(
-        f"a dvc exp run was killed here and left HEAD detached; it was started on branch {branch}",
-        f"{back} && git reset --quiet (no file changes; git status shows yours)",
-    )
+
+
+def is_stale(rwlock: Path) -> bool:
+    """Whether DVC refuses to work because of a list of its locks, and nobody is there whom it could wait for.
+
+    DVC writes the list in place, so that a kill or a full disk cuts it short; and it takes every process that has got
+    the number of a killed one for that.
+    """
+    holders = _holders(rwlock)
+    return holders is None or any(psutil.pid_exists(held["pid"]) and not _lives(held) for held in holders.values())
+
+
+def _holders(rwlock: Path) -> dict[str, dict[str, Any]] | None:
+    """Who writes, and who reads, by what is locked; None where DVC cannot read the list."""
+    from dvc.rwlock import SCHEMA
+    from voluptuous import Invalid
+
+    try:
+        locks = SCHEMA(json.loads(rwlock.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, Invalid):
+        return None
+    reading = {f"{name} {number}": held for name, each in locks["read"].items() for number, held in enumerate(each)}
+    return {**reading, **locks["write"]}
+
+
+def _lives(held: dict[str, Any]) -> bool:
+    """Whether the process that was noted is there still, and not another one that has got its number."""
+    try:
+        words = psutil.Process(held["pid"]).cmdline()
+    except psutil.AccessDenied:
+        return True
+    except psutil.NoSuchProcess:
+        return False
+    return any(name in word for name in ("dvc", "explicitlm") for word in words)
 
 
 def _busy(pid: int, command: str) -> UsageError:

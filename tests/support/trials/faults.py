@@ -21,9 +21,13 @@ from sandbox import Sandbox
 from trials.judge import Before
 from trials.user import wait_until
 
+# Where a disk of its own can be full. Of .dvc/tmp it is the folder in which DVC keeps its experiments, with their
+# checkouts and their list of locks: DVC dies of a mount at .dvc/tmp itself, which it tries to remove (and never can, it
+# is not empty), and finds no project below one at .dvc.
 PLACES = {
-    "states": "project/.explicitlm", "cache": "project/.dvc/cache", "tmp": "project/.dvc/tmp", "logs": "project/logs",
-    "records": "project/experiments/records", "git": "project/.git", "remote": "explicitlm-storage",
+    "states": "project/.explicitlm", "cache": "project/.dvc/cache", "tmp": "project/.dvc/tmp/exps",
+    "logs": "project/logs", "records": "project/experiments/records", "git": "project/.git",
+    "remote": "explicitlm-storage",
 }  # fmt: skip
 DISK_MB = 48
 SWANLAB_KEY = "stand-in-key-that-must-stay-secret"
