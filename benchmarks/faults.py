@@ -5,7 +5,8 @@ moment that is counted and not clocked: before the k-th rename, removal, file op
 processes of a command, which stand still meanwhile. Then a user types what the hints say, and the verdict comes from
 the disk (tests/support/trials/judge.py). Needs root for the disks that are full or read-only.
 
-Results are appended to a file as they come; the same command goes on where it was stopped.
+Results are appended to a file as they come; the same command goes on where it was stopped, and with --markdown prints
+the table of faults.md.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ import json
 import random
 import sys
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/support"))
 from _report import report
-from trials.cases import CASES
+from trials.cases import CASES, SCENARIOS
 from trials.machine import Machine
 from trials.trial import run_trial
 
@@ -41,13 +42,18 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("/dev/shm/explicitlm-faults"),  # noqa: S108
                         help="folder of a trial, best on a disk in memory")  # fmt: skip
     parser.add_argument("--keep", type=Path, help="folder for the outputs of every trial that does not end well")
+    parser.add_argument("--markdown", action="store_true", help="only the table of faults.md, of what is in the result "
+                        "file; runs nothing")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="one JSON object")
     arguments = parser.parse_args()
     machine = Machine(arguments.folder.absolute(), arguments.work.absolute())
-    machine.folder.mkdir(parents=True, exist_ok=True)
-    machine.make()
     path = arguments.results or machine.folder / "results.jsonl"
     done = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    if arguments.markdown:
+        print(by_command_and_fault(done))
+        return
+    machine.folder.mkdir(parents=True, exist_ok=True)
+    machine.make()
     for case, seed in chosen(arguments.only, arguments.trials, arguments.seed):
         if any((each["case"], each["seed"]) == (case, seed) for each in done):
             continue
@@ -84,6 +90,26 @@ def chosen(only: list[str] | None, trials: int, first: int) -> list[tuple[str, i
         random.Random(first + turn).shuffle(titles)
         order += [(title, first + turn) for title in titles]
     return order[:trials]
+
+
+def by_command_and_fault(done: list[dict[str, Any]]) -> str:
+    """The table of faults.md: a row a fault, a column a command, and under it the trials that did not end well."""
+    commands = list(SCENARIOS)
+    cells: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: {command: Counter() for command in commands})
+    for each in done:
+        command, _, fault = each["case"].partition("/")
+        cells[fault][command][each["verdict"]] += 1
+    total = Counter(each["verdict"] for each in done)
+    counted = ", ".join(f"{total[verdict]} {verdict}" for verdict in VERDICTS[:-1])
+    lines = [f"{len(done) - total['unreached']} faults: {counted}; {total['unreached']} moments did not come", "",
+             f"| fault | {' | '.join(commands)} |", "| --- |" + " --- |" * len(commands)]  # fmt: skip
+    for fault, row in sorted(cells.items()):
+        ended = [", ".join(f"{count[verdict]} {verdict}" for verdict in VERDICTS if count[verdict])
+                 for count in row.values()]  # fmt: skip
+        lines.append(f"| {fault} | {' | '.join(ended)} |")
+    bad = [f"- `{each['case']}:{each['seed']}` ({each['moment'] or 'all the time'}): {'; '.join(each['reasons'])}"
+           for each in done if each["verdict"] not in ("ok", "unreached")]  # fmt: skip
+    return "\n".join([*lines, *([""] if bad else []), *bad])
 
 
 def told(done: list[dict[str, Any]], as_json: bool) -> None:

@@ -149,6 +149,19 @@ def test_a_commit_that_only_the_detached_head_holds_gets_a_branch(box: Checkout)
     assert box.git("branch", "--show-current") == "main" != kept
 
 
+def test_an_experiment_that_dvc_committed_and_had_not_named_gets_its_name(box: Checkout) -> None:
+    box.git("update-ref", leftovers.STARTED_FROM, "HEAD")
+    baseline = box.git("rev-parse", "HEAD")
+    box.git("checkout", "-q", "--detach")
+    box.file("experiments/records/exp_001.json", "{}")
+    box.git("add", ".")
+    box.git("commit", "-qm", "dvc: commit experiment")
+    commit = box.git("rev-parse", "HEAD")
+    box.told()
+    assert box.git("rev-parse", f"refs/exps/{baseline[:2]}/{baseline[2:]}/exp_001") == commit
+    assert box.git("branch", "--show-current") == "main" and box.git("rev-parse", "main") == baseline
+
+
 @pytest.mark.parametrize(
     ("again", "expected"), [(lambda _box: None, "the user's\n"), (lambda box: box.file("notes", "newer\n"), "newer\n")]
 )

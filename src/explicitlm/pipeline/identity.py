@@ -50,6 +50,9 @@ def check_id(experiment: str, workspace: Workspace) -> None:
                          f"explicitlm run {experiment} --resume; "
                          f"to give it up: {put_away(layout.run_dir(experiment), main)}"
                          )  # fmt: skip
+    if committed is not None and _is_finished(committed) and not git.is_held():  # DVC was killed before it named it
+        raise UsageError(f"{experiment} is used: {record} is in the commit that HEAD alone holds",
+                         f"explicitlm publish {experiment}, if that is the one; else {choose}")  # fmt: skip
     if committed is not None:
         raise UsageError(f"{experiment} is used: {record} exists, committed", choose)
     if (main / record).exists():

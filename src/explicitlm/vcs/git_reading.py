@@ -18,6 +18,7 @@ PLAIN_DIFF = (
     "--src-prefix=a/", "--dst-prefix=b/", "--diff-algorithm=myers", "--unified=3", "--inter-hunk-context=0",
     "--submodule=short", "-O/dev/null",
 )  # fmt: skip
+SCRATCH = ("refs/exps/exec/", "refs/exps/stash", "refs/stash")  # where DVC notes commits for the time of a run
 QUEUE = "refs/exps/celery/stash"  # where DVC keeps what is queued, each entry with its experiment's name
 
 
@@ -91,6 +92,11 @@ class GitReading:
                  if move.startswith("checkout: moving from ")]  # fmt: skip
         branches = self._run("for-each-ref", "--format=%(refname:strip=2)", "refs/heads").splitlines()
         return next((name for name in names if name in branches), branches[0] if len(branches) == 1 else None)
+
+    def is_held(self) -> bool:
+        """Whether a branch, a tag or an experiment keeps HEAD's commit, too."""
+        kept = self._run("for-each-ref", "--format=%(refname)", "--contains", "HEAD").splitlines()
+        return any(not name.startswith(SCRATCH) for name in kept)
 
     def read(self, revision: str, path: str) -> str | None:
         """Text of a file at a revision, as git holds it; None where it did not exist."""

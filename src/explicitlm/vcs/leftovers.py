@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from explicitlm.common import layout
 from explicitlm.common.errors import UsageError
+from explicitlm.common.ids import is_id
 from explicitlm.vcs import git_locks, workspace_run
 from explicitlm.vcs.dvc_config import dvc_config
 from explicitlm.vcs.git import IN_PROGRESS, Git
@@ -23,7 +25,6 @@ STASHED = "refs/exps/stash"  # where DVC keeps an experiment from `exp run` to i
 ARGUMENTS = ".dvc/tmp/repro.dat"  # what DVC stages meanwhile
 RWLOCKS = (".dvc/tmp/rwlock", f"{workspace_run.EXPERIMENTS}/rwlock")
 HARDLINK_LOCKS = (".dvc/tmp/lock", ".dvc/tmp/rwlock.lock", f"{workspace_run.EXPERIMENTS}/rwlock.lock")
-SCRATCH = ("refs/exps/exec/", "refs/exps/stash", "refs/stash")
 SAME_MOMENT_S = 2  # between DVC's stash of the user's changes and its next step
 
 
@@ -89,8 +90,8 @@ def _head(git: _Checkout) -> Iterator[Leftover]:
     workspace_run.check_free(git.root)
     branch = branch or "main"
     back = f"git symbolic-ref HEAD {shlex.quote(f'refs/heads/{branch}')} && git reset --quiet"
-    if not git.is_held():  # a commit of the user's, or DVC's before it was named
-        back = f"git branch left-{git.head[:8]} && {back}"
+    if not git.is_held():
+        back = f"{_keep(git)} && {back}"
     yield Leftover(f"HEAD detached (it was started on branch {branch})", back)
 
 
@@ -117,6 +118,15 @@ def _stashed(git: _Checkout) -> Iterator[Leftover]:
         names = ", ".join(name for _, name in entries)
         yield Leftover(f"what the next run would train as well ({names}; it goes to git's stash)",
                        " && ".join([*moved, f"git update-ref -d {STASHED}"]))  # fmt: skip
+
+
+def _keep(git: _Checkout) -> str:
+    """The command that names a commit which only HEAD holds: an experiment's as DVC was about to, else the user's."""
+    added = git.added(layout.RECORDS)
+    if len(added) == 1 and is_id(name := Path(added[0]).stem):
+        baseline = git.resolve("HEAD^") or ""
+        return f"git update-ref refs/exps/{baseline[:2]}/{baseline[2:]}/{name} HEAD"
+    return f"git branch left-{git.head[:8]}"
 
 
 def _has_run_experiments(git: _Checkout) -> bool:
@@ -146,10 +156,9 @@ class _Checkout(Git):
         """Whether a tag names HEAD's commit."""
         return bool(self._run("tag", "--points-at", "HEAD"))
 
-    def is_held(self) -> bool:
-        """Whether anything but HEAD keeps its commit; DVC's scratch references do not."""
-        kept = self._run("for-each-ref", "--format=%(refname)", "--contains", "HEAD").splitlines()
-        return any(not name.startswith(SCRATCH) for name in kept)
+    def added(self, folder: str) -> list[str]:
+        """Files of a folder that HEAD's commit has brought."""
+        return (self._try("diff", "--name-only", "--diff-filter=A", "HEAD^", "HEAD", "--", folder) or "").splitlines()
 
     def is_staged(self, path: str) -> bool:
         """Whether the index has another version of a file than HEAD."""
