@@ -107,7 +107,7 @@ def by_command_and_fault(done: list[dict[str, Any]]) -> str:
         ended = [", ".join(f"{count[verdict]} {verdict}" for verdict in VERDICTS if count[verdict])
                  for count in row.values()]  # fmt: skip
         lines.append(f"| {fault} | {' | '.join(ended)} |")
-    bad = [f"- `{each['case']}:{each['seed']}` ({each['moment'] or 'all the time'}): {'; '.join(each['reasons'])}"
+    bad = [f"- `{each['case']}:{each['seed']}` ({each.get('moment') or 'all the time'}): {'; '.join(each['reasons'])}"
            for each in done if each["verdict"] not in ("ok", "unreached")]  # fmt: skip
     return "\n".join([*lines, *([""] if bad else []), *bad])
 

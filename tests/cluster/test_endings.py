@@ -8,8 +8,10 @@ import pytest
 from filelock import FileLock
 from processes import kill_all, start, steps_in, wait_for
 
+from explicitlm.cluster.receipt import load_returned
+from explicitlm.cluster.taking import second_names
 from explicitlm.cluster.train import LOCK
-from explicitlm.common.layout import CLUSTER
+from explicitlm.common.layout import CHECKPOINT, CLUSTER
 
 pytestmark = pytest.mark.slow
 LONG = ("epochs=20", "save_interval=3")
@@ -92,6 +94,23 @@ def test_failed_there_is_a_failed_record_here(project) -> None:
     before = project.git("rev-parse", "HEAD")
     project.explicitlm("cluster", "post", "bad")
     assert project.git("rev-parse", "HEAD") == before
+
+
+def test_weights_that_a_killed_dvc_had_just_moved_into_the_cache_are_put_back(project) -> None:
+    project.explicitlm("cluster", "pre", "away")
+    project.explicitlm("cluster", "train", "away")
+    tree = project.root / CLUSTER / "away"
+    weights = tree / CHECKPOINT / "model.safetensors"
+    files = load_returned(tree, "away").files
+    moved = project.root / "as-in-the-cache"
+    with pytest.raises(KeyboardInterrupt), second_names(tree, files):
+        weights.rename(moved)
+        raise KeyboardInterrupt  # as if DVC had been killed here, and post with it
+    moved.chmod(0o444)
+    project.explicitlm("cluster", "post", "away")
+    assert project.record("away")["status"] == "finished" and not tree.exists()
+    pulled = project.root / "checkpoints/away/model.safetensors"
+    assert pulled.read_bytes() == moved.read_bytes()
 
 
 def test_a_broken_text_is_told_before_a_node_is_asked_for(project) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from explicitlm.cluster import receipt, trees, upload
+from explicitlm.cluster import receipt, taking, trees, upload
 from explicitlm.common import layout
 from explicitlm.common.aside import put_aside
 from explicitlm.common.clock import now
@@ -87,6 +87,8 @@ def _alone(main: Path) -> FileLock:
 
 def _verified(tree: Path, manifest: Manifest) -> Result:
     returned = receipt.load_returned(tree, manifest.id)
+    receipt.check_links(tree, manifest.id)
+    taking.put_back(tree, returned.files)
     receipt.check_returned(tree, manifest.id, returned)
     again = f"explicitlm cluster fetch {manifest.id} HOST:DIR"
     result = load_sealed(tree / layout.RESULT, Result, again)
@@ -151,7 +153,9 @@ def _bring_home(main: Path, tree: Path, manifest: Manifest) -> None:
 
 def _save_experiment(workspace: Workspace, manifest: Manifest) -> None:
     """Weights into the cache, record and pointer into the tree, all of it into the DVC experiment."""
-    workspace.dvc.commit_stage("train", workspace.main)
+    returned = receipt.load_returned(workspace.workdir, manifest.id)
+    with taking.second_names(workspace.workdir, returned.files):
+        workspace.dvc.commit_stage("train", workspace.main)
     _check_lock(workspace.workdir, manifest)
     for stage in workspace.pipeline.after("train"):
         if not workspace.dvc.repro_stage(stage, workspace.main, manifest.id):
