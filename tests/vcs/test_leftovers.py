@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -162,17 +161,22 @@ def test_an_experiment_that_dvc_committed_and_had_not_named_gets_its_name(box: C
     assert box.git("branch", "--show-current") == "main" and box.git("rev-parse", "main") == baseline
 
 
-@pytest.mark.parametrize(
-    ("again", "expected"), [(lambda _box: None, "the user's\n"), (lambda box: box.file("notes", "newer\n"), "newer\n")]
-)
-def test_what_was_uncommitted_comes_back(box: Checkout, again: Callable[[Checkout], None], expected: str) -> None:
+@pytest.mark.parametrize("restored", [False, True])
+@pytest.mark.parametrize("text", ["the user's\n", "newer\n"])
+def test_what_was_uncommitted_comes_back(box: Checkout, text: str, restored: bool) -> None:
     box.file("notes", "the user's\n")
     box.git("stash", "push", "-q", at=1_700_000_100)
-    box.git("checkout", "-q", "--detach", at=1_700_000_101)
-    again(box)
-    assert "what was uncommitted in git's stash" in box.told()
-    assert (box.root / "notes").read_text() == expected
-    assert bool(box.git("stash", "list")) == (expected == "newer\n")
+    box.git("checkout", "-q", box.git("rev-parse", "HEAD"), at=1_700_000_101)
+    if restored:
+        box.git("symbolic-ref", "-m", "dvc: Restore HEAD to 'main'", "HEAD", "refs/heads/main", at=1_700_000_200)
+    if text == "the user's\n":
+        assert "what was uncommitted in git's stash" in box.told()
+    else:
+        box.file("notes", text)
+        if not restored:
+            assert "what was uncommitted in git's stash, too" in box.told()
+        leftovers.check(box.root)
+    assert (box.root / "notes").read_text() == text and bool(box.git("stash", "list")) == (text == "newer\n")
 
 
 def test_a_stash_of_the_users_own_is_left_alone(box: Checkout) -> None:

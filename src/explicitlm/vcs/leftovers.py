@@ -8,6 +8,7 @@ before any stage of ours runs, and mending one alone only uncovers the next.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,10 @@ STASHED = "refs/exps/stash"  # where DVC keeps an experiment from `exp run` to i
 ARGUMENTS = ".dvc/tmp/repro.dat"  # what DVC stages meanwhile
 RWLOCKS = (".dvc/tmp/rwlock", f"{workspace_run.EXPERIMENTS}/rwlock")
 HARDLINK_LOCKS = (".dvc/tmp/lock", ".dvc/tmp/rwlock.lock", f"{workspace_run.EXPERIMENTS}/rwlock.lock")
+# HEAD's newest moves, the last first: detached where it was, and perhaps back again
+DETACHED = re.compile(
+    r"(?:HEAD@\{\d+\} dvc: Restore HEAD .*\n)?HEAD@\{(\d+)\} checkout: moving from .* to [0-9a-f]{40,}$", re.MULTILINE
+)
 SAME_MOMENT_S = 2  # between DVC's stash of the user's changes and its next step
 
 
@@ -103,9 +108,12 @@ def _staged(git: _Checkout) -> Iterator[Leftover]:
 
 def _users_changes(git: _Checkout) -> Iterator[Leftover]:
     """What was uncommitted when the run began, where DVC has put it aside: given back if none of it is in the files."""
-    if git.branch() is None and git.has_put_aside():
-        yield Leftover("what was uncommitted in git's stash",
-                       "git stash list" if git.is_changed_here("refs/stash") else "git stash pop --quiet")  # fmt: skip
+    if not git.has_put_aside() or not _no_dvc(git):
+        return
+    if not git.is_changed_here("refs/stash"):
+        yield Leftover("what was uncommitted in git's stash", "git stash pop --quiet")
+    elif git.branch() is None:  # else it would be told for ever
+        yield Leftover("what was uncommitted in git's stash, too", "git stash list")
 
 
 def _stashed(git: _Checkout) -> Iterator[Leftover]:
@@ -174,9 +182,11 @@ class _Checkout(Git):
         """Whether DVC made the newest entry of git's stash: on a detached HEAD, or just before it detached that."""
         entry = self._try("log", "--walk-reflogs", "-1", "--format=%ct %gs", "refs/stash", "--") or "0 "
         made, _, words = entry.partition(" ")
-        moved = self._run("log", "--walk-reflogs", "-1", "--date=unix", "--format=%gd", "HEAD", "--")
-        since = int(moved.partition("{")[2].rstrip("}")) - int(made)
-        return words.startswith("WIP on (no branch)") or 0 <= since <= SAME_MOMENT_S
+        moves = self._run("log", "--walk-reflogs", "-2", "--date=unix", "--format=%gd %gs", "HEAD", "--")
+        detached = DETACHED.match(moves)
+        return (words.startswith("WIP on (no branch)") and self.branch() is None) or (
+            detached is not None and 0 <= int(detached[1]) - int(made) <= SAME_MOMENT_S
+        )
 
     def is_changed_here(self, stash: str) -> bool:
         """Whether a file that a stash has changed differs from HEAD here as well."""
