@@ -76,17 +76,16 @@ def is_stale(rwlock: Path) -> bool:
 
 def _holders(rwlock: Path) -> dict[str, dict[str, Any]] | None:
     """Who writes, and who reads, by what is locked; None where DVC cannot read the list."""
-    from dvc.rwlock import SCHEMA
-    from voluptuous import Invalid
-
     try:
-        locks = SCHEMA(json.loads(rwlock.read_text(encoding="utf-8")))
+        locks = json.loads(rwlock.read_text(encoding="utf-8"))
+        holders = {f"{name} {number}": held for name, each in locks.get("read", {}).items()
+                   for number, held in enumerate(each)} | locks.get("write", {})  # fmt: skip
+        whole = all(isinstance(held["pid"], int) and isinstance(held["cmd"], str) for held in holders.values())
     except FileNotFoundError:
         return {}
-    except (ValueError, Invalid):
+    except (ValueError, AttributeError, TypeError, KeyError):  # cut short, or another form than DVC's
         return None
-    reading = {f"{name} {number}": held for name, each in locks["read"].items() for number, held in enumerate(each)}
-    return {**reading, **locks["write"]}
+    return holders if whole else None
 
 
 def _lives(held: dict[str, Any]) -> bool:
