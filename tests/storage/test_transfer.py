@@ -110,7 +110,7 @@ def test_what_a_real_store_says_of_parts_is_believed(ceph, ceph_bucket: str, tmp
     large, small = put(tmp_path, os.urandom(2 * PART + 7)), put(tmp_path, b"small")
     transfer = ObjectTransfer(remote(ceph, f"s3://{ceph_bucket}"), tmp_path, shared=False)
     transfer.push({large, small}, lambda: None)
-    told = transfer.told({large, small})
+    told = transfer.info({large, small})
     assert told[large].etag.endswith("-3") and told[small].size == 5
     assert transfer.is_believed(large, told[large]) and transfer.is_believed(small, told[small])
     assert not transfer.is_believed(large, told[small]._replace(etag=told[large].etag.replace("-3", "-4")))
@@ -122,8 +122,8 @@ def test_few_are_asked_for_and_many_are_listed(rclone, tmp_path: Path) -> None:
     transfer = ObjectTransfer(remote(rclone), tmp_path, shared=False)
     transfer.push(hashes, lambda: None)
     some = {"0" * 32, *sorted(hashes)[:9]}
-    assert transfer.told(some).keys() == some - {"0" * 32}
-    sizes = {md5: told.size for md5, told in transfer.told(hashes | some).items()}
+    assert transfer.info(some).keys() == some - {"0" * 32}
+    sizes = {md5: told.size for md5, told in transfer.info(hashes | some).items()}
     assert sizes == {md5: path_of(tmp_path, md5).stat().st_size for md5 in hashes}
 
 

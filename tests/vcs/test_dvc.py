@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from explicitlm.common.errors import StorageError, UsageError
-from explicitlm.vcs.dvc import Dvc, DvcError, _words, start_experiment
+from explicitlm.vcs.dvc import Dvc, DvcError, _error_text, start_experiment
 
 
 def test_a_folder_without_dvc_is_said(tmp_path: Path) -> None:
@@ -20,8 +20,8 @@ def test_a_folder_without_dvc_is_said(tmp_path: Path) -> None:
 def test_of_many_errors_that_differ_in_the_object_one_is_told() -> None:
     names = [f"{number:032x}" for number in range(5)]
     output = "".join(f"ERROR: failed to transfer '{name}' - no such key\n" for name in names) + "ERROR: 5 files\n"
-    assert _words(f"WARNING: slow\n{output}") == f"failed to transfer '{names[4]}' - no such key; 5 files"
-    assert _words("a\nb\nc\nd\n") == "b; c; d" and _words("") == "no message"
+    assert _error_text(f"WARNING: slow\n{output}") == f"failed to transfer '{names[4]}' - no such key; 5 files"
+    assert _error_text("a\nb\nc\nd\n") == "b; c; d" and _error_text("") == "no message"
 
 
 @pytest.mark.slow

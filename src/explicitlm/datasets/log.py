@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from explicitlm.common.errors import DataError
-from explicitlm.datasets.origin import held, parsed
+from explicitlm.datasets.origin import parsed, version_commits
 from explicitlm.datasets.table import Dataset, by_name
 from explicitlm.records import store
 from explicitlm.vcs.git import Git
@@ -63,10 +63,10 @@ def versions(workspace: Workspace, name: str) -> list[Version]:
     named = _tags(git, dataset, set(store.ids(workspace.main)))
     found: dict[str, Version] = {}
     current = _current(workspace, dataset)
-    for pointer, commit, date, subject in held(git, dataset, branches_only=False):  # oldest first
+    for pointer, commit, date, subject in version_commits(git, dataset, branches_only=False):  # oldest first
         if pointer.md5 not in found:
             found[pointer.md5] = _version(pointer, commit, date, subject, named, used, current)
-    for pointer, commit, date, subject in reversed(list(held(git, dataset, branches_only=True))):
+    for pointer, commit, date, subject in reversed(list(version_commits(git, dataset, branches_only=True))):
         # The commit that records name: the first one that a branch has, rather than that of an experiment's tag
         found[pointer.md5] = replace(found[pointer.md5], commit=commit, date=date, subject=subject)
     newest_first = list(reversed(found.values()))

@@ -20,13 +20,13 @@ def origin(git: Git, dataset: Dataset, md5: str) -> str | None:
     committed only later.
     """
     for branches_only in (True, False):
-        for pointer, commit, _, _ in held(git, dataset, branches_only):
+        for pointer, commit, _, _ in version_commits(git, dataset, branches_only):
             if pointer.md5 == md5:
                 return commit
     return None
 
 
-def held(git: Git, dataset: Dataset, branches_only: bool) -> Iterator[tuple[Pointer, str, str, str]]:
+def version_commits(git: Git, dataset: Dataset, branches_only: bool) -> Iterator[tuple[Pointer, str, str, str]]:
     """Every commit that changed a dataset's version, oldest first: the version, commit, ISO date, subject."""
     history = git.history(dataset.pointer, branches_only)
     texts = git.read_each((commit for commit, _, _ in history), dataset.pointer)

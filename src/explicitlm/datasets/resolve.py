@@ -83,9 +83,9 @@ class _Finder:
         if current is None:
             return self._absent(dataset, head)
         if head is not None and head.md5 == current.md5:
-            return self._wanted(dataset, "", head, current)
+            return self._plan_for(dataset, "", head, current)
         if self._leftover(dataset, current):
-            return self._wanted(dataset, "", head, current) if head else DatasetPlan(dataset, None, current, None)
+            return self._plan_for(dataset, "", head, current) if head else DatasetPlan(dataset, None, current, None)
         uncommitted = DataVersion(revision="", commit=None, md5=current.md5, size=current.size, nfiles=current.nfiles,
                                   uncommitted=True)  # fmt: skip
         return DatasetPlan(dataset, current, current, uncommitted)
@@ -93,7 +93,7 @@ class _Finder:
     def _absent(self, dataset: Dataset, head: Pointer | None) -> DatasetPlan:
         """The plan where the tree has no .dvc file: the last run used none, or the project has none."""
         if head is not None and self._pins.get(dataset.param) == NONE:
-            return self._wanted(dataset, "", head, None)
+            return self._plan_for(dataset, "", head, None)
         if head is not None:
             raise DataError(
                 f"{dataset.pointer} is missing (HEAD has it)", f"git restore --source=HEAD -- {dataset.pointer}"
@@ -115,18 +115,18 @@ class _Finder:
                 f"choose one of: git log --oneline -- {dataset.pointer}",
             )
         if current is not None and current.md5 != target.md5:
-            self._check_held(dataset, revision, current)
-        return self._wanted(dataset, revision, target, current)
+            self._check_committed(dataset, revision, current)
+        return self._plan_for(dataset, revision, target, current)
 
     def _unused(self, dataset: Dataset, current: Pointer | None) -> DatasetPlan:
         if dataset.required:
             raise DataError(f"data.{dataset.param}={NONE}: training needs {dataset.path}",
                             "leave it empty for the current version, or name another one")  # fmt: skip
         if current is not None:
-            self._check_held(dataset, NONE, current)
+            self._check_committed(dataset, NONE, current)
         return DatasetPlan(dataset, None, current, None)
 
-    def _wanted(self, dataset: Dataset, revision: str, target: Pointer, current: Pointer | None) -> DatasetPlan:
+    def _plan_for(self, dataset: Dataset, revision: str, target: Pointer, current: Pointer | None) -> DatasetPlan:
         version = DataVersion(
             revision=revision,
             commit=origin(self._git, dataset, target.md5),
@@ -137,7 +137,7 @@ class _Finder:
         )
         return DatasetPlan(dataset, target, current, version)
 
-    def _check_held(self, dataset: Dataset, revision: str, current: Pointer) -> None:
+    def _check_committed(self, dataset: Dataset, revision: str, current: Pointer) -> None:
         """Checks that git holds the version that the tree's .dvc names, so that switching away loses nothing."""
         head = self._at(self._head, dataset)
         if (head is None or head.md5 != current.md5) and not self._leftover(dataset, current):

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 32
 ENOUGH_FAILURES = 64  # after so many the rest is not tried
 WATCH_S = 5  # between two looks at the store
-TELL_S = 20  # between two lines in a log
+REPORT_S = 20  # between two lines in a log
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # after which no other piece of work can do better
 
 
@@ -31,7 +31,7 @@ class Shown:
 
     def __init__(self, what: str, total: int) -> None:
         self._what, self._total, self._done, self._bytes = what, total, 0, 0
-        self._told = time.monotonic()
+        self._reported = time.monotonic()
         self._bar = _bar(what, total) if sys.stderr.isatty() else None
 
     def add(self, objects: int, size: int = 0) -> None:
@@ -44,8 +44,8 @@ class Shown:
         self._bytes += size
         if self._bar is not None:
             self._bar(self._done, f"{self._bytes / 1e6:,.0f} MB")
-        elif time.monotonic() - self._told >= TELL_S:
-            self._told = time.monotonic()
+        elif time.monotonic() - self._reported >= REPORT_S:
+            self._reported = time.monotonic()
             logger.info(f"{self._what}: {self._done} of {self._total} objects, {self._bytes / 1e6:,.0f} MB")
 
     def close(self) -> None:

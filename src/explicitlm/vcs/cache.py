@@ -45,10 +45,12 @@ class Cache:
         parts = self.parts(pointer)
         if len(parts) < MANY:
             return [md5 for md5 in parts if not self._object(md5).exists()]
-        held = self.held()  # 256 folders are listed sooner than tens of thousands of files are asked for, one by one
-        return [md5 for md5 in parts if md5 not in held]
+        stored = (
+            self.hashes()
+        )  # 256 folders are listed sooner than tens of thousands of files are asked for, one by one
+        return [md5 for md5 in parts if md5 not in stored]
 
-    def held(self) -> set[str]:
+    def hashes(self) -> set[str]:
         """Hashes of all objects."""
         folders = _names(self._cache / "files/md5")
         return {head + tail for head in folders for tail in _names(self._cache / "files/md5" / head)}
@@ -60,8 +62,8 @@ class Cache:
 
     def is_link(self, file: Path, md5: str) -> bool:
         """Whether a file is one with an object, by a hard or symbolic link."""
-        held = self._object(md5)
-        return file.exists() and held.exists() and file.samefile(held)
+        object_file = self._object(md5)
+        return file.exists() and object_file.exists() and file.samefile(object_file)
 
     def remove(self, hashes: Iterable[str]) -> None:
         """Removes objects; whoever calls this knows that they can be had again."""
@@ -138,11 +140,11 @@ class Cache:
         entries = self.entries(pointer) if self._object(pointer.md5).exists() else None
         dropped = []
         for name in names:
-            held = self._object((entries or {}).get(name, pointer.md5))
-            if held.exists() and held.samefile(folder / name if name else folder):
+            object_file = self._object((entries or {}).get(name, pointer.md5))
+            if object_file.exists() and object_file.samefile(folder / name if name else folder):
                 if (folder / name).is_symlink():
                     continue  # the object is the only copy of the edit
-                held.unlink()
+                object_file.unlink()
                 dropped.append(name)
         return dropped
 

@@ -32,7 +32,7 @@ from explicitlm.vcs.remote import Remote, default_remote
 from explicitlm.vcs.s3 import ask, probe, watching
 
 if TYPE_CHECKING:
-    from explicitlm.vcs.object_transfer import ObjectTransfer, Told
+    from explicitlm.vcs.object_transfer import ObjectInfo, ObjectTransfer
 
 NO_SPACE = re.compile("no space left|storagefull|insufficientcapacity|quotaexceeded|disk quota", re.IGNORECASE)
 GO_ON = "the same command again goes on where this one stopped"
@@ -61,20 +61,20 @@ class DataStore(Cache):
             raise StorageError("no default remote is chosen", "explicitlm remote local, or: explicitlm remote minio")
         return self._remote
 
-    def fetch(self, wanted: Mapping[str, Pointer]) -> None:
+    def fetch(self, requested: Mapping[str, Pointer]) -> None:
         """Brings versions from the remote into the cache.
 
         Args:
-            wanted: versions by the path of their data.
+            requested: versions by the path of their data.
 
         Raises:
             DataError: neither the cache nor the remote has one, or the remote's copy is damaged.
             StorageError: the remote is out of reach or refuses; the disk is full.
         """
-        lacking = {path: pointer for path, pointer in wanted.items() if self.missing(pointer)}
+        lacking = {path: pointer for path, pointer in requested.items() if self.missing(pointer)}
         if not lacking:
             return
-        before = self.held()
+        before = self.hashes()
         if self.remote.is_s3:
             ask(self.remote)
         failure = None
@@ -196,7 +196,7 @@ class DataStore(Cache):
                 parts = {str(entry["md5"]) for entry in json.load(file)}
         except Exception:  # each kind of remote has its own errors; and the list may be damaged
             return []
-        return sorted(parts - self.held())
+        return sorted(parts - self.hashes())
 
     def _is_damaged(self, md5: str) -> bool:
         """Whether the remote's object, read and hashed now, is not what its name says."""
@@ -236,8 +236,8 @@ class DataStore(Cache):
         if self._objects is None:
             return self.on_remote(hashes)
         here = self.lengths(hashes)
-        there = self._told(self._objects, hashes)
-        return {md5 for md5, told in there.items() if here.get(md5, told.size) == told.size}
+        there = self._info(self._objects, hashes)
+        return {md5 for md5, info in there.items() if here.get(md5, info.size) == info.size}
 
     def _not_as_sent(self, hashes: Set[str]) -> set[str]:
         """Which of these objects the remote lacks, or has otherwise than their names say.
@@ -245,8 +245,8 @@ class DataStore(Cache):
         A store that tells MD5 digests is believed; else an object of the right length is read back.
         """
         if self._objects is not None:
-            objects, there, here = self._objects, self._told(self._objects, hashes), self.lengths(hashes)
-            whole = {md5 for md5, told in there.items() if told.size == here.get(md5)}
+            objects, there, here = self._objects, self._info(self._objects, hashes), self.lengths(hashes)
+            whole = {md5 for md5, info in there.items() if info.size == here.get(md5)}
             return {
                 *(hashes - whole),
                 *(md5 for md5 in whole if not objects.is_believed(md5, there[md5]) and self._is_damaged(md5)),
@@ -256,12 +256,12 @@ class DataStore(Cache):
         def is_wrong(md5: str) -> bool:
             path = store.oid_to_path(md5)
             try:
-                told = store.fs.info(path)
+                info = store.fs.info(path)
             except FileNotFoundError:
                 return True
-            if told["size"] != self._object(md5).stat().st_size:
+            if info["size"] != self._object(md5).stat().st_size:
                 return True
-            return str(told.get("ETag", "")).strip('"') != md5.removesuffix(".dir") and self._is_damaged(md5)
+            return str(info.get("ETag", "")).strip('"') != md5.removesuffix(".dir") and self._is_damaged(md5)
 
         with ThreadPoolExecutor(16) as pool:
             names = sorted(hashes)
@@ -281,23 +281,23 @@ class DataStore(Cache):
     def on_remote(self, hashes: Iterable[str]) -> set[str]:
         """Which of these objects the remote has, by their names."""
         if self._objects is not None:
-            return set(self._told(self._objects, set(hashes)))
+            return set(self._info(self._objects, set(hashes)))
         return set(self._store().oids_exist(sorted(hashes), jobs=16))
 
     def held_by_remote(self, lengths: Mapping[str, int]) -> set[str]:
         """Which of these objects the remote has in their full length; it is asked for each of them."""
         if self._objects is not None:
-            there = self._told(self._objects, lengths.keys())
-            return {md5 for md5, told in there.items() if told.size == lengths[md5]}
+            there = self._info(self._objects, lengths.keys())
+            return {md5 for md5, info in there.items() if info.size == lengths[md5]}
         store = self._store()
         found = self.on_remote(lengths)
         with ThreadPoolExecutor(16) as pool:
             sizes = pool.map(lambda md5: store.fs.size(store.oid_to_path(md5)), sorted(found))
             return {md5 for md5, size in zip(sorted(found), sizes, strict=True) if size == lengths[md5]}
 
-    def _told(self, objects: ObjectTransfer, hashes: Set[str]) -> dict[str, Told]:
+    def _info(self, objects: ObjectTransfer, hashes: Set[str]) -> dict[str, ObjectInfo]:
         try:
-            return objects.told(hashes)
+            return objects.info(hashes)
         except TransferError as error:
             ask(self.remote)  # says it better, if the store is gone
             raise _in_words(error, f"remote {self.remote.place}") from None
@@ -312,7 +312,7 @@ class DataStore(Cache):
     def _forget(self, hashes: Iterable[str]) -> None:
         if self._objects is not None:  # a put takes the place of what is there, a list must not promise meanwhile
             lists = {md5 for md5 in hashes if md5.endswith(".dir")}
-            self._objects.delete(self._told(self._objects, lists).keys())
+            self._objects.delete(self._info(self._objects, lists).keys())
             return
         store = self._store()
         for md5 in store.oids_exist(sorted(hashes), jobs=16):
@@ -347,8 +347,8 @@ def open_store(main: Path) -> Iterator[DataStore]:
     with tempfile.TemporaryDirectory(dir=temporary, prefix="explicitlm-store-") as name:
         folder = Path(name)
         (folder / ".dvc").mkdir()
-        with _in_memory(for_transfer(config)) as held:
-            (folder / ".dvc/config").symlink_to(held)
+        with _in_memory(for_transfer(config)) as config_file:
+            (folder / ".dvc/config").symlink_to(config_file)
             kinds = tuple(config["cache"]["type"].split(","))
             memo, shared = temporary / "explicitlm-hashed.json", config["cache"].get("shared") == "group"
             yield DataStore(folder, cache, shared, kinds, memo, default_remote(config))

@@ -89,7 +89,7 @@ class Dvc:
                 raise
             output, errors = _text(out), _text(err)
         if process.returncode:
-            raise DvcError(f"dvc {arguments[0]} failed: {_words(errors or output)}")
+            raise DvcError(f"dvc {arguments[0]} failed: {_error_text(errors or output)}")
         return output
 
     def fetch(self, *targets: str, watch: Callable[[], None]) -> None:
@@ -190,7 +190,7 @@ def _text(file: IO[bytes]) -> str:
     return file.read().decode("utf-8", "replace")
 
 
-def _words(output: str) -> str:
+def _error_text(output: str) -> str:
     """DVC's error lines without its log prefix; of many that differ in the object only, one."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]

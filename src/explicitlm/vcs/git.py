@@ -161,7 +161,7 @@ def _mode(path: Path) -> str:
 
 
 def _next_after(message: str) -> str:
-    if any(words in message for words in ("No space left", "Out of diskspace", "unable to write")):
+    if any(phrase in message for phrase in ("No space left", "Out of diskspace", "unable to write")):
         return "df -h .; free space there, then the same command"
     if "ermission denied" in message or "insufficient permission" in message:
         return "ls -ld .git .git/objects; they must be writable for you, then the same command"

@@ -74,7 +74,7 @@ def run_git(
         GitError: it failed. FileNotFoundError: there is no git, or no such folder.
         subprocess.TimeoutExpired: it took longer than allowed.
     """
-    pins = [word for key, value in PINNED.items() for word in ("-c", f"{key}={value}")]
+    pins = [arg for key, value in PINNED.items() for arg in ("-c", f"{key}={value}")]
     own = {
         "LC_ALL": "C.UTF-8",  # its messages are read
         "GIT_TERMINAL_PROMPT": "0",
@@ -90,11 +90,11 @@ def run_git(
         timeout=seconds,
     )
     if done.returncode:
-        said = done.stderr.decode("utf-8", "replace") or done.stdout.decode("utf-8", "replace")
-        raise GitError(_without_advice(said) or f"exit code {done.returncode}", done.returncode)
+        output = done.stderr.decode("utf-8", "replace") or done.stdout.decode("utf-8", "replace")
+        raise GitError(_without_advice(output) or f"exit code {done.returncode}", done.returncode)
     return done.stdout.decode("utf-8", "surrogateescape")
 
 
-def _without_advice(said: str) -> str:
-    lines = [line for line in said.strip().splitlines() if not line.startswith("hint:")]
+def _without_advice(output: str) -> str:
+    lines = [line for line in output.strip().splitlines() if not line.startswith("hint:")]
     return "\n".join(lines).removeprefix("fatal: ").removeprefix("error: ").strip()

@@ -83,9 +83,9 @@ def at_work(root: Path, tools: tuple[str, ...] = TOOLS) -> psutil.Process | None
 
 def _is_one_of(process: psutil.Process, tools: tuple[str, ...]) -> bool:
     try:
-        words = process.cmdline()[:4]
+        args = process.cmdline()[:4]
     except psutil.AccessDenied:
         return bool(process.name().startswith(tools))
     if "git" in tools and process.name().startswith("git-"):
         return True
-    return any(Path(word).name in tools or "from dvc.cli import" in word for word in words)  # as `explicitlm run` does
+    return any(Path(arg).name in tools or "from dvc.cli import" in arg for arg in args)  # as `explicitlm run` does

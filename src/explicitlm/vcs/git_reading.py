@@ -104,13 +104,13 @@ class GitReading:
 
     def read_each(self, revisions: Iterable[str], path: str) -> dict[str, str | None]:
         """Text of a file at many revisions; None where it did not exist."""
-        wanted = list(dict.fromkeys(revisions))
-        return dict(zip(wanted, self._texts([f"{revision}:./{path}" for revision in wanted]), strict=True))
+        unique = list(dict.fromkeys(revisions))
+        return dict(zip(unique, self._texts([f"{revision}:./{path}" for revision in unique]), strict=True))
 
     def read_all(self, revision: str, paths: Iterable[str]) -> dict[str, str | None]:
         """Texts of many files at a revision; None where one did not exist."""
-        wanted = list(dict.fromkeys(paths))
-        return dict(zip(wanted, self._texts([f"{revision}:./{path}" for path in wanted]), strict=True))
+        unique = list(dict.fromkeys(paths))
+        return dict(zip(unique, self._texts([f"{revision}:./{path}" for path in unique]), strict=True))
 
     def _texts(self, names: list[str]) -> list[str | None]:
         """Contents of blobs, as git holds them; None for a name of none."""
@@ -191,13 +191,15 @@ class GitReading:
         listed = self._try("ls-tree", "-r", "-z", revision, "--", *paths)
         if listed is None:
             return None
-        held = {}
+        committed = {}
         for entry in filter(None, listed.split("\0")):
             description, _, name = entry.partition("\t")
-            held[name] = description.split(" ")[2]
+            committed[name] = description.split(" ")[2]
         here = {str(file.relative_to(folder)) for path in paths for file in _files(folder / path)}
         return sorted(
-            name for name in held.keys() | here if name not in here or held.get(name) != _blob(folder / name, held)
+            name
+            for name in committed.keys() | here
+            if name not in here or committed.get(name) != _blob(folder / name, committed)
         )
 
     def diff_stat(self, before: str, after: str | None, paths: tuple[str, ...]) -> list[str] | None:
@@ -278,10 +280,10 @@ def _files(path: Path) -> list[Path]:
     return [file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
 
 
-def _blob(path: Path, held: Mapping[str, str]) -> str:
+def _blob(path: Path, committed: Mapping[str, str]) -> str:
     """Git's name for a file's content, by the kind of hash that this repository uses."""
     content = path.read_bytes()
-    sha1 = all(len(blob) == 40 for blob in held.values())
+    sha1 = all(len(blob) == 40 for blob in committed.values())
     digest = hashlib.sha1(usedforsecurity=False) if sha1 else hashlib.sha256()
     digest.update(b"blob %d\0" % len(content) + content)
     return digest.hexdigest()

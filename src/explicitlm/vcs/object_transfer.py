@@ -31,7 +31,7 @@ PER_LIST = 1000  # objects in one answer to a listing
 READ_ONLY = 0o444  # the mode by which DVC knows an object that is whole
 
 
-class Told(NamedTuple):
+class ObjectInfo(NamedTuple):
     """What a store says of an object: bytes, and its ETag, which most stores make of the bytes' MD5."""
 
     size: int
@@ -95,41 +95,41 @@ class ObjectTransfer:
         gate = asyncio.Semaphore(LARGE_AT_ONCE)
         await all_of(partial(self._push, gate, shown), hashes, shown, watch)
 
-    def told(self, hashes: Set[str]) -> dict[str, Told]:
+    def info(self, hashes: Set[str]) -> dict[str, ObjectInfo]:
         """What the store says of those of the objects that it has.
 
         Raises:
             TransferError: it gave no answer.
         """
-        told: dict[str, Told] = asyncio.run(self._ask(hashes))
-        return told
+        found: dict[str, ObjectInfo] = asyncio.run(self._ask(hashes))
+        return found
 
-    async def _ask(self, wanted: Set[str]) -> dict[str, Told]:
+    async def _ask(self, hashes: Set[str]) -> dict[str, ObjectInfo]:
         import obstore
 
-        found: dict[str, Told] = {}
+        found: dict[str, ObjectInfo] = {}
 
         async def ask(md5: str) -> None:
-            found[md5] = _told(await obstore.head_async(self._store, _key(md5)))
+            found[md5] = _info(await obstore.head_async(self._store, _key(md5)))
 
         async def list_folder(folder: str) -> None:
             for item in await obstore.list(self._store, prefix=f"files/md5/{folder}/").collect_async():
                 md5 = folder + item["path"].rpartition("/")[2]
-                if md5 in wanted:
-                    found[md5] = _told(item)
+                if md5 in hashes:
+                    found[md5] = _info(item)
 
-        folders = sorted({md5[:2] for md5 in wanted})
-        if len(wanted) > len(FOLDERS):
+        folders = sorted({md5[:2] for md5 in hashes})
+        if len(hashes) > len(FOLDERS):
             one = await obstore.list(self._store, prefix=f"files/md5/{folders[0]}/").collect_async()
-            if len(folders) * (1 + len(one) // PER_LIST) < len(wanted):  # fewer requests
+            if len(folders) * (1 + len(one) // PER_LIST) < len(hashes):  # fewer requests
                 await all_of(list_folder, folders, Shown("listing folders", len(folders)), self._watch)
                 return found
-        await all_of(ask, sorted(wanted), Shown("asking for", len(wanted)), self._watch)
+        await all_of(ask, sorted(hashes), Shown("asking for", len(hashes)), self._watch)
         return found
 
-    def is_believed(self, md5: str, told: Told) -> bool:
+    def is_believed(self, md5: str, info: ObjectInfo) -> bool:
         """Whether the store tells the digest of the right bytes: their MD5, or that of the parts it was sent in."""
-        return told.etag == md5.removesuffix(".dir") or (told.etag != "" and told.etag == self._in_parts.get(md5))
+        return info.etag == md5.removesuffix(".dir") or (info.etag != "" and info.etag == self._in_parts.get(md5))
 
     async def _pull(self, shown: Shown, md5: str) -> None:
         import obstore
@@ -191,8 +191,8 @@ class ObjectTransfer:
                 shown.add(0, len(piece))
         digests += one.digest() if one else b""
         _check(path, whole.hexdigest(), md5)
-        told = hashlib.md5(digests, usedforsecurity=False).hexdigest()
-        self._in_parts[md5] = f"{told}-{len(digests) // 16}"
+        combined = hashlib.md5(digests, usedforsecurity=False).hexdigest()
+        self._in_parts[md5] = f"{combined}-{len(digests) // 16}"
 
     def _path(self, md5: str) -> Path:
         return self._cache / "files/md5" / md5[:2] / md5[2:]
@@ -209,8 +209,8 @@ def _key(md5: str) -> str:
     return f"files/md5/{md5[:2]}/{md5[2:]}"
 
 
-def _told(item: Any) -> Told:
-    return Told(item["size"], (item["e_tag"] or "").strip('"'))
+def _info(item: Any) -> ObjectInfo:
+    return ObjectInfo(item["size"], (item["e_tag"] or "").strip('"'))
 
 
 def _hash(piece: bytes, whole: Any, part: Any) -> None:

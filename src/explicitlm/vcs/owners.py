@@ -102,8 +102,8 @@ def runner() -> psutil.Process:
     """The process that runs the stages of which this one is one: the nearest DVC above it, else this one itself."""
     for process in psutil.Process().parents():
         with suppress(psutil.Error):
-            words = process.cmdline()
-            if any(Path(word).name == "dvc" for word in words[:3]):
+            args = process.cmdline()
+            if any(Path(arg).name == "dvc" for arg in args[:3]):
                 return process
     return psutil.Process()
 
@@ -115,11 +115,11 @@ def _enter(main: Path, experiment: str, process: psutil.Process) -> bool:
     with _guard(main):
         noted = [owner for owner in _noted(main, experiment) if owner.lives()]
         family = {os.getpid(), process.pid, *(parent.pid for parent in psutil.Process().parents())}
-        strangers = [owner for owner in noted if not (owner.is_here and owner.pid in family)]
+        others = [owner for owner in noted if not (owner.is_here and owner.pid in family)]
         if not any(owner.is_here and owner.pid in family for owner in noted):
-            strangers += _trainings(main / layout.run_dir(experiment), family)
-        if strangers:
-            raise _at_work(main, experiment, strangers[0])
+            others += _trainings(main / layout.run_dir(experiment), family)
+        if others:
+            raise _at_work(main, experiment, others[0])
         if any(owner.pid == process.pid for owner in noted):
             return False
         _save(main, experiment, [*noted, Owner.of(process)])
@@ -174,7 +174,7 @@ def _save(main: Path, experiment: str, owners: list[Owner]) -> None:
 
 
 def _command(process: psutil.Process) -> str:
-    words = process.cmdline() or [process.name()]
-    if Path(words[0]).name.startswith("python") and len(words) > 1:
-        words = words[1:]
-    return shlex.join([Path(words[0]).name, *words[1:]][:6])
+    args = process.cmdline() or [process.name()]
+    if Path(args[0]).name.startswith("python") and len(args) > 1:
+        args = args[1:]
+    return shlex.join([Path(args[0]).name, *args[1:]][:6])

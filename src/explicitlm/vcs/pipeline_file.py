@@ -72,7 +72,7 @@ class PipelineFile:
 
     def _needs(self, stage: str) -> list[str]:
         """The stages that make a dependency of a stage, or a file within one, or a folder around one."""
-        wanted = [PurePosixPath(dep) for dep in self.deps(stage)]
+        deps = [PurePosixPath(dep) for dep in self.deps(stage)]
         return [
             name
             for name in self.stages
@@ -80,7 +80,7 @@ class PipelineFile:
             and any(
                 made.is_relative_to(dep) or dep.is_relative_to(made)
                 for made in map(PurePosixPath, self.outputs(name))
-                for dep in wanted
+                for dep in deps
             )
         ]
 

@@ -44,7 +44,7 @@ def ask(remote: Remote) -> None:
     Raises:
         StorageError: in words, within `CONNECT_S` or `ASK_S` seconds.
     """
-    _told(remote, lambda client: client.list_objects_v2(Bucket=remote.bucket, MaxKeys=1))
+    _request(remote, lambda client: client.list_objects_v2(Bucket=remote.bucket, MaxKeys=1))
 
 
 def probe(remote: Remote) -> float:
@@ -57,9 +57,9 @@ def probe(remote: Remote) -> float:
         StorageError: in words; the store is full, refuses to write, or gives back other bytes.
     """
     place = {"Bucket": remote.bucket, "Key": f"{remote.prefix}.explicitlm-probe-{uuid.uuid4().hex}"}
-    answer = _told(remote, lambda client: client.put_object(**place, Body=PROBE))
-    content = _told(remote, lambda client: client.get_object(**place)["Body"].read())
-    _told(remote, lambda client: client.delete_object(**place))
+    answer = _request(remote, lambda client: client.put_object(**place, Body=PROBE))
+    content = _request(remote, lambda client: client.get_object(**place)["Body"].read())
+    _request(remote, lambda client: client.delete_object(**place))
     if content != PROBE:
         raise StorageError(f"remote {remote.place} gave back other bytes than were written", "use another store")
     return _ahead(answer)
@@ -95,16 +95,16 @@ def watching(remote: Remote, question: Callable[[Remote], object]) -> Callable[[
     return watch if remote.is_s3 else lambda: None
 
 
-def _told(remote: Remote, question: Callable[[Any], Any]) -> Any:
-    """The answer to a question, its failure in words."""
+def _request(remote: Remote, operation: Callable[[Any], Any]) -> Any:
+    """The answer to a request; its failure as an error that says what to do."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        return question(client(remote))
+        return operation(client(remote))
     except ClientError as error:
-        raise StorageError(*_answered(remote, error)) from None
+        raise StorageError(*_response_error(remote, error)) from None
     except BotoCoreError as error:
-        raise StorageError(*_unanswered(remote, error)) from None
+        raise StorageError(*_connection_error(remote, error)) from None
 
 
 def client(remote: Remote) -> Any:
@@ -142,21 +142,21 @@ def _client(endpoint: str | None, items: tuple[tuple[str, str], ...]) -> tuple[A
     return known, made
 
 
-def _answered(remote: Remote, error: Any) -> tuple[str, str]:
+def _response_error(remote: Remote, error: Any) -> tuple[str, str]:
     code = str(error.response.get("Error", {}).get("Code", ""))
     if code in ("AccessDenied", "403") and abs(_ahead(error.response)) > MAX_SKEW_S:
         code = "RequestTimeTooSkewed"  # not every store says why
-    words = ANSWERS.get(code, f"answers {code or 'with an error'}")
+    text = ANSWERS.get(code, f"answers {code or 'with an error'}")
     if code in ("NoSuchBucket", "404"):
         hint = f"make the bucket {remote.bucket} on the store, or choose another: {_command(remote)}"
     elif code == "RequestTimeTooSkewed":
         hint = "set the clock (date -u; timedatectl set-ntp true)"
     else:
         hint = f"{_command(remote)} --access-key KEY"
-    return f"remote {remote.place} {words.format(bucket=remote.bucket)}", hint
+    return f"remote {remote.place} {text.format(bucket=remote.bucket)}", hint
 
 
-def _unanswered(remote: Remote, error: Exception) -> tuple[str, str]:
+def _connection_error(remote: Remote, error: Exception) -> tuple[str, str]:
     kind = type(error).__name__
     if kind in ("ProfileNotFound", "PartialCredentialsError"):
         return (f"remote {remote.place}: {error}", "aws configure list-profiles; AWS_PROFILE names one that exists, "
@@ -175,14 +175,14 @@ def _unanswered(remote: Remote, error: Exception) -> tuple[str, str]:
     if "Credentials" in kind:
         return (f"there are no credentials for remote {remote.place}",
                 f"{_command(remote)} --access-key KEY, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")  # fmt: skip
-    words = {
+    text = {
         "EndpointConnectionError": "cannot be reached",
         "ConnectTimeoutError": f"cannot be reached within {CONNECT_S} s",
         "ReadTimeoutError": f"took the connection but did not answer within {ASK_S} s",
         "SSLError": "has a certificate that this machine does not trust",
         "ConnectionClosedError": "closed the connection without an answer",
     }.get(kind, f"cannot be asked ({kind})")
-    return f"remote {remote.place} {words}", f"start the store or correct its address: {_command(remote)}"
+    return f"remote {remote.place} {text}", f"start the store or correct its address: {_command(remote)}"
 
 
 def _proxies() -> str:

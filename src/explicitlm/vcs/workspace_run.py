@@ -33,9 +33,9 @@ def hold(main: Path, runner: psutil.Process) -> None:
     """
     info = {"pid": runner.pid, "cmd": " ".join(runner.cmdline()[1:])}
     with _locks(main) as locks:
-        held = locks["write"].get(LOCK)
-        if held and held != info and psutil.pid_exists(held["pid"]):
-            raise _busy(held["pid"], held["cmd"])
+        holder = locks["write"].get(LOCK)
+        if holder and holder != info and psutil.pid_exists(holder["pid"]):
+            raise _busy(holder["pid"], holder["cmd"])
         locks["write"][LOCK] = info
     if os.fork() == 0:  # a process of its own, because no stage lives as long as DVC
         _give_back_after(main, runner, info)
@@ -59,9 +59,9 @@ def check_free(main: Path) -> None:
     Raises:
         UsageError: one is.
     """
-    held = (_holders(main / EXPERIMENTS / "rwlock") or {}).get(LOCK)
-    if held and _lives(held):
-        raise _busy(held["pid"], held["cmd"])
+    holder = (_holders(main / EXPERIMENTS / "rwlock") or {}).get(LOCK)
+    if holder and _lives(holder):
+        raise _busy(holder["pid"], holder["cmd"])
 
 
 def is_stale(rwlock: Path) -> bool:
@@ -71,16 +71,16 @@ def is_stale(rwlock: Path) -> bool:
     the number of a killed one for that.
     """
     holders = _holders(rwlock)
-    return holders is None or any(psutil.pid_exists(held["pid"]) and not _lives(held) for held in holders.values())
+    return holders is None or any(psutil.pid_exists(holder["pid"]) and not _lives(holder) for holder in holders.values())
 
 
 def _holders(rwlock: Path) -> dict[str, dict[str, Any]] | None:
     """Who writes, and who reads, by what is locked; None where DVC cannot read the list."""
     try:
         locks = json.loads(rwlock.read_text(encoding="utf-8"))
-        holders = {f"{name} {number}": held for name, each in locks.get("read", {}).items()
-                   for number, held in enumerate(each)} | locks.get("write", {})  # fmt: skip
-        whole = all(isinstance(held["pid"], int) and isinstance(held["cmd"], str) for held in holders.values())
+        holders = {f"{name} {number}": holder for name, each in locks.get("read", {}).items()
+                   for number, holder in enumerate(each)} | locks.get("write", {})  # fmt: skip
+        whole = all(isinstance(holder["pid"], int) and isinstance(holder["cmd"], str) for holder in holders.values())
     except FileNotFoundError:
         return {}
     except (ValueError, AttributeError, TypeError, KeyError):  # cut short, or another form than DVC's
@@ -88,15 +88,15 @@ def _holders(rwlock: Path) -> dict[str, dict[str, Any]] | None:
     return holders if whole else None
 
 
-def _lives(held: dict[str, Any]) -> bool:
+def _lives(holder: dict[str, Any]) -> bool:
     """Whether the process that was noted is there still, and not another one that has got its number."""
     try:
-        words = psutil.Process(held["pid"]).cmdline()
+        args = psutil.Process(holder["pid"]).cmdline()
     except psutil.AccessDenied:
         return True
     except psutil.NoSuchProcess:
         return False
-    return any(name in word for name in ("dvc", "explicitlm") for word in words)
+    return any(name in arg for name in ("dvc", "explicitlm") for arg in args)
 
 
 def _busy(pid: int, command: str) -> UsageError:

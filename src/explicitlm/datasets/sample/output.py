@@ -40,8 +40,8 @@ def files(world: World) -> dict[str, str]:
     content = {f"database/{name}.jsonl": _texts(documents) for name, documents in training.items()}
     content["benchmarks/tasks.jsonl"] = _lines(tasks.items(world))
     content["benchmarks/validation.jsonl"] = _texts(text.validation_text(world, training))
-    held = {"held": [fact.uuid for fact in world.facts if fact.held]}
-    content["benchmarks/held.json"] = json.dumps(held, indent=0) + "\n"
+    held_out = {"held": [fact.uuid for fact in world.facts if fact.held_out]}
+    content["benchmarks/held.json"] = json.dumps(held_out, indent=0) + "\n"
     for name, part in (("people", world.people), ("places", world.places), ("chinese", world.chinese)):
         content[f"knowledge_base/{name}.json"] = _entries(part)
     return content

@@ -33,8 +33,8 @@ def items(world: World) -> list[Item]:
     lines = []
     truth = {False: True, True: True}  # every second item of each half is a true statement
     for fact in objects:
-        lines += [_object(fact, world), _verification(fact, world, is_true=truth[fact.held])]
-        truth[fact.held] = not truth[fact.held]
+        lines += [_object(fact, world), _verification(fact, world, is_true=truth[fact.held_out])]
+        truth[fact.held_out] = not truth[fact.held_out]
     return lines + [_relation(fact, world) for fact in related]
 
 
@@ -49,7 +49,7 @@ def practice(world: World) -> list[str]:
     """Training documents in the form of the verification and relation tasks, about facts not examined."""
     objects, related = examined(world)
     taken = {fact.uuid for fact in (*objects, *related)}
-    free = [fact for fact in world.people.facts if not fact.held and fact.uuid not in taken]
+    free = [fact for fact in world.people.facts if not fact.held_out and fact.uuid not in taken]
     documents = []
     for number in range(260):
         draw = Draw("practice", world.version, number)
@@ -68,8 +68,8 @@ def _halves(facts: Sequence[Fact], name: str, version: int) -> list[Fact]:
     """ITEMS facts, half of them held, in the order of the knowledge base."""
     draw = Draw("examined", name, version)
     chosen = set[str]()
-    for held in (False, True):
-        chosen |= {fact.uuid for fact in draw.some([f for f in facts if f.held is held], ITEMS // 2)}
+    for held_out in (False, True):
+        chosen |= {fact.uuid for fact in draw.some([f for f in facts if f.held_out is held_out], ITEMS // 2)}
     return [fact for fact in facts if fact.uuid in chosen]
 
 

@@ -42,10 +42,10 @@ def validation_text(world: World, training: dict[str, list[str]]) -> list[str]:
 
 def _lives(part: Part, rounds: Iterable[int]) -> list[str]:
     """Short lives: 60 % of what may be said of a person, in random order."""
-    told = _told(part.facts)
+    facts_by_subject = _seen_facts(part.facts)
     documents = []
     for number in rounds:
-        for subject, facts in told.items():
+        for subject, facts in facts_by_subject.items():
             draw = Draw("life", subject, number)
             chosen = draw.some(facts, 1 + len(facts) * 3 // 5)
             person = part.people[subject]
@@ -58,16 +58,16 @@ def _lives(part: Part, rounds: Iterable[int]) -> list[str]:
 def _pages(world: World, rounds: Iterable[int]) -> list[str]:
     """Pages on towns and firms: what they are, and which people are tied to them."""
     part = world.places
-    told = _told(part.facts)
+    facts_by_subject = _seen_facts(part.facts)
     ties: dict[str, list[Fact]] = {}
     for fact in world.people.facts:
-        if not fact.held:
+        if not fact.held_out:
             ties.setdefault(fact.object, []).append(fact)
     documents = []
     for number in rounds:
         for subject in part.subjects:
             draw = Draw("page", subject, number)
-            chosen = draw.some(told.get(subject, []), 2) + draw.some(ties.get(subject, []), 6)
+            chosen = draw.some(facts_by_subject.get(subject, []), 2) + draw.some(ties.get(subject, []), 6)
             documents.append(part.language.gap.join(_statement(fact, part.language, draw) for fact in chosen))
     return [document for document in documents if document]
 
@@ -76,7 +76,7 @@ def _questions(part: Part, rounds: Iterable[int]) -> list[str]:
     """Questions about a person with their answers, a line each."""
     documents = []
     for number in rounds:
-        for subject, facts in _told(part.facts).items():
+        for subject, facts in _seen_facts(part.facts).items():
             asked = Draw("questions", subject, number).some(facts, 3)
             lines = [
                 f"{fact.predicate.asks[0].format(s=subject)} {fact.predicate.asks[1].format(o=fact.object)}"
@@ -86,13 +86,13 @@ def _questions(part: Part, rounds: Iterable[int]) -> list[str]:
     return documents
 
 
-def _told(facts: Iterable[Fact]) -> dict[str, list[Fact]]:
+def _seen_facts(facts: Iterable[Fact]) -> dict[str, list[Fact]]:
     """The seen facts by subject."""
-    table: dict[str, list[Fact]] = {}
+    by_subject: dict[str, list[Fact]] = {}
     for fact in facts:
-        if not fact.held:
-            table.setdefault(fact.subject, []).append(fact)
-    return table
+        if not fact.held_out:
+            by_subject.setdefault(fact.subject, []).append(fact)
+    return by_subject
 
 
 def _statement(fact: Fact, language: Language, draw: Draw, person: Person | None = None) -> str:
@@ -107,5 +107,5 @@ def _statement(fact: Fact, language: Language, draw: Draw, person: Person | None
     if person and form == 2 and template.startswith(("{s}", "{p}")):
         return template.format(s=person.pronouns[0], p=person.pronouns[1], o=fact.object)
     name = person.short if person and form == 1 else fact.subject
-    said = template.format(s=name, p=possessive(name, fact.predicate), o=fact.object)
-    return draw.pick(language.openings) + said if opens else said
+    sentence = template.format(s=name, p=possessive(name, fact.predicate), o=fact.object)
+    return draw.pick(language.openings) + sentence if opens else sentence

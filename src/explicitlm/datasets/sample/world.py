@@ -16,7 +16,7 @@ VERSIONS = (1, 2)
 # People, firms and Chinese people by version; the later world only has more of them.
 SIZES = {1: (190, 30, 16), 2: (260, 34, 22)}
 TOWNS = 36
-HELD_SHARE = 0.3
+HELD_OUT_SHARE = 0.3
 CHANGED_SHARE = 0.12  # of the facts that may change, from version 1 to version 2
 NAMESPACE = uuid.UUID("6c0f1f6e-5a0b-5d5e-9d0e-0a51ec51f00d")
 
@@ -26,13 +26,13 @@ class Fact:
     """One statement about the world.
 
     Attributes:
-        held: whether it stands in the knowledge base only and no training text says it.
+        held_out: whether it stands in the knowledge base only and no training text says it.
     """
 
     subject: str
     predicate: Predicate
     object: str
-    held: bool
+    held_out: bool
 
     @property
     def uuid(self) -> str:
@@ -118,10 +118,10 @@ def _facts(
         used = {subject}  # an object is named once a subject, so that a pair of names has one relation
         for predicate in predicates:
             draw = Draw("fact", subject, predicate.name)
-            held = draw.chance(HELD_SHARE)
+            held_out = draw.chance(HELD_OUT_SHARE)
             changed = draw.chance(CHANGED_SHARE) and predicate.changes
             free = [item for item in pools[predicate.kind] if item not in used]
             before, after = draw.some(free, 2)
             used |= {before, after}
-            facts.append(Fact(subject, predicate, after if changed and version > 1 else before, held))
+            facts.append(Fact(subject, predicate, after if changed and version > 1 else before, held_out))
     return tuple(facts)
