@@ -70,11 +70,11 @@ def test_without_a_true_difference_at_most_one_in_twenty_comparisons_calls_one_r
 def test_words_tell_what_the_memory_did_and_steer_no_terminal() -> None:
     before = [answer(1, False, hit=False), answer(2, True, hit=True)]
     after = [answer(1, True, hit=True), answer(2, False, hit=False)]
-    words = "\n".join(facts.compare("a", "b", before, after).words())
+    words = "\n".join(facts.compare("a", "b", before, after).describe())
     assert "第1人 lives in | Oslo (not: Rome); its row is read now" in words
     assert "第2人 lives in | Oslo (not: Rome); its row is no longer read" in words
     hostile = [replace(answer(1, right), prompt="\x1b[2Jgone\nnext: rm") for right in (False, True)]
-    assert "\x1b" not in "".join(facts.compare("a", "b", hostile[:1], hostile[1:]).words())
+    assert "\x1b" not in "".join(facts.compare("a", "b", hostile[:1], hostile[1:]).describe())
 
 
 def test_nothing_in_common_is_told() -> None:

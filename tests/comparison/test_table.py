@@ -79,7 +79,7 @@ def test_two_in_words() -> None:
         f"{'1' * 32}.dir": {"a.jsonl": "1", "b.jsonl": "9", "d.jsonl": "4"},
     }
     found = pair.compare(before, after, files.get, lambda *_: ["src/explicitlm/lm/x.py | 2 +-"])
-    assert "\n".join(found.words()) == (
+    assert "\n".join(found.describe()) == (
         "exp_b against exp_a\n"
         "parameters:\n  learning_rate: 0.001 -> 0.002\n"
         "data database: dddddddd -> 11111111: added d.jsonl; removed c.jsonl; changed b.jsonl\n"
@@ -114,7 +114,7 @@ def test_groups_are_found_and_paired_by_seed() -> None:
         ("b_1", 4, "b_1_seed4_2"),
         ("a_1", 9, "a_1_seed9"),
     ]
-    text = "\n".join(seeds.words(found))
+    text = "\n".join(seeds.describe(found))
     assert "b_1 - a_1, 3 pairs by seed (1, 2, 3)" in text
     assert "n=3  real" in text and "equal in every pair: steps" in text
     assert "missing: b_1_seed4_2 (as b_1, seed=4)" in text
@@ -129,7 +129,7 @@ def test_too_few_pairs_and_experiments_without_metrics() -> None:
     before, after = group("a", {1: 2.5}), group("b", {2: 2.4}, learning_rate=1e-3)
     found = seeds.compare([*before, *after], "a_1", "b_2", 2)
     assert found.metrics == {} and len(found.missing) == 2
-    assert "no pair of finished experiments has a metric in common" in "\n".join(seeds.words(found))
+    assert "no pair of finished experiments has a metric in common" in "\n".join(seeds.describe(found))
     failed = row("c", params={"learning_rate": 9e-3}, status="failed")
     assert [item.id for item in seeds.compare([*before, failed], "a_1", "c", 1).missing] == ["c_seed1"]
 

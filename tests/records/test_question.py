@@ -70,7 +70,7 @@ def test_outcomes(expect: str, metrics: dict[str, Any], verdict: str) -> None:
 
 def test_words() -> None:
     outcome = question.answered(asked("val_loss < -0.05"), {"val_loss": 2.25, "acc": 0.75})
-    assert question.words(outcome) == "expected val_loss < -0.05 against base: held; val_loss 2.5 -> 2.25 (-0.25)"
+    assert question.describe(outcome) == "expected val_loss < -0.05 against base: held; val_loss 2.5 -> 2.25 (-0.25)"
 
 
 def test_changes_are_told(root: Path) -> None:

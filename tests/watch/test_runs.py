@@ -147,7 +147,7 @@ def test_word_of_an_end(
 def test_an_address_that_does_not_answer_ends_nothing(root: Path, logged: list[str]) -> None:
     leave(root, "x", "running", 1)
     (run,) = runs.current(Workspace(root, root))
-    watching._tell("http://127.0.0.1:9/hook", "ended", run)
+    watching._notify("http://127.0.0.1:9/hook", "ended", run)
     assert any("127.0.0.1 was not told that x ended" in line for line in logged)
     with pytest.raises(UsageError, match="is no http address"):
         watching.watch(Workspace(root, root), "file:///etc/passwd", 1, lambda _: None)

@@ -158,7 +158,7 @@ def _show_pair(workspace: Workspace, chosen: list[Row], as_json: bool) -> None:
     if as_json:
         show_json(found.as_dict())
     else:
-        show("\n".join(found.words()))
+        show("\n".join(found.describe()))
 
 
 def _show_facts(workspace: Workspace, chosen: list[Row], as_json: bool) -> None:
@@ -170,17 +170,17 @@ def _show_facts(workspace: Workspace, chosen: list[Row], as_json: bool) -> None:
     if as_json:
         show_json(found.as_dict())
     else:
-        show("\n".join(found.words()))
+        show("\n".join(found.describe()))
 
 
-def _show_seeds(workspace: Workspace, rows: list[Row], ids: list[str], wanted: int, run: bool, as_json: bool) -> None:
+def _show_seeds(workspace: Workspace, rows: list[Row], ids: list[str], pairs: int, run: bool, as_json: bool) -> None:
     from explicitlm.comparison import seeds
 
-    found = seeds.compare(rows, ids[0], ids[1], wanted)
+    found = seeds.compare(rows, ids[0], ids[1], pairs)
     if as_json:
         show_json(found.as_dict())
     else:
-        show("\n".join(seeds.words(found)))
+        show("\n".join(seeds.describe(found)))
     if not found.missing:
         return
     if run:
@@ -188,4 +188,4 @@ def _show_seeds(workspace: Workspace, rows: list[Row], ids: list[str], wanted: i
 
         queue.missing_seeds(workspace, found.missing)
     elif not as_json:
-        show(f"next: explicitlm compare {ids[0]} {ids[1]} --seeds {wanted} --run")
+        show(f"next: explicitlm compare {ids[0]} {ids[1]} --seeds {pairs} --run")

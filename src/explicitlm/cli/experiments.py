@@ -93,7 +93,7 @@ def publish_command(
 @app.command("conclude", no_args_is_help=True)
 def conclude_command(
     experiment: Annotated[str, typer.Argument(metavar="ID", help="An experiment with a record.")],
-    words: Annotated[str, typer.Argument(metavar="TEXT", help="What you learnt from it.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What you learnt from it.")],
 ) -> None:
     """Put your conclusion into an experiment's record, and commit it; said again, it replaces the earlier one.
 
@@ -105,7 +105,7 @@ def conclude_command(
     from explicitlm.vcs.workspace import Workspace
 
     logs.set_up()
-    conclude(Workspace.find(), experiment, words)
+    conclude(Workspace.find(), experiment, text)
 
 
 @app.command("doctor")

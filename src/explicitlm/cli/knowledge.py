@@ -133,37 +133,37 @@ def _derived(experiment: str, new: str, change: Callable[[Checkpoint], Change], 
     derive.check_new(Workspace.find(), new)
     workspace, checkpoint = _open(experiment)
     repeat = change(checkpoint)
-    said = make(checkpoint, repeat)
+    summary = make(checkpoint, repeat)
 
     def write(folder: Path) -> None:
         checkpoints.save(folder, checkpoint.model, checkpoint.tokenizer, checkpoint.facts)
 
     parent = store.load(workspace.main, experiment)
     command = shlex.join(["explicitlm", *sys.argv[1:]])
-    record = derive.derive(workspace, parent, derive.Change(new, command, said, dict(repeat)), write)
+    record = derive.derive(workspace, parent, derive.Change(new, command, summary, dict(repeat)), write)
     if as_json:
         show_json(dump(record))
     else:
-        show(said)
+        show(summary)
         show(f"next: git push origin HEAD {new}")
 
 
-def _row(checkpoint: Checkpoint, row: int | None, words: str) -> int:
+def _row(checkpoint: Checkpoint, row: int | None, text: str) -> int:
     """The row that was named, or found by words."""
     from explicitlm.lm.training.change import row_saying
 
-    if (row is None) == (not words):
+    if (row is None) == (not text):
         raise UsageError("which fact?", "give --row NUMBER, or --find with words of its sentence")
-    return row_saying(checkpoint, words) if row is None else row
+    return row_saying(checkpoint, text) if row is None else row
 
 
 @app.command("edit", no_args_is_help=True)
 def edit_command(
     experiment: Id,
-    said: Annotated[str, typer.Option("--object", help="The new object.")],
+    object_text: Annotated[str, typer.Option("--object", help="The new object.")],
     new: As,
     row: RowNumber = None,
-    words: Find = "",
+    text: Find = "",
     as_json: AsJson = False,
 ) -> None:
     """Write another object into a fact; the result is an experiment of its own. Nothing is trained.
@@ -172,7 +172,9 @@ def edit_command(
 
       explicitlm knowledge edit exp_001 --find "Marin Harenko lives in" --object Oslo --as exp_001_oslo
     """
-    _derived(experiment, new, lambda found: {"verb": "edit", "row": _row(found, row, words), "object": said}, as_json)
+    _derived(
+        experiment, new, lambda found: {"verb": "edit", "row": _row(found, row, text), "object": object_text}, as_json
+    )
 
 
 @app.command("add", no_args_is_help=True)
@@ -182,7 +184,7 @@ def add_command(
     new: As,
     subject: Annotated[str, typer.Option(help="Whom it is about.")] = "",
     predicate: Annotated[str, typer.Option(help="What it says of them.")] = "",
-    said: Annotated[str, typer.Option("--object", help="The words that answer a question about it.")] = "",
+    object_text: Annotated[str, typer.Option("--object", help="The words that answer a question about it.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Write a new fact into a row that holds none; the result is an experiment of its own. Nothing is trained.
@@ -191,19 +193,19 @@ def add_command(
 
       explicitlm knowledge add exp_001 "Ada Holm was born in Oslo." --object Oslo --as exp_001_ada
     """
-    fact = {"sentence": sentence, "subject": subject, "predicate": predicate, "object": said}
+    fact = {"sentence": sentence, "subject": subject, "predicate": predicate, "object": object_text}
     _derived(experiment, new, lambda _: {"verb": "add", **fact}, as_json)
 
 
 @app.command("remove", no_args_is_help=True)
-def remove_command(experiment: Id, new: As, row: RowNumber = None, words: Find = "", as_json: AsJson = False) -> None:
+def remove_command(experiment: Id, new: As, row: RowNumber = None, text: Find = "", as_json: AsJson = False) -> None:
     """Empty the row of a fact; the result is an experiment of its own. Nothing is trained.
 
     Example:
 
       explicitlm knowledge remove exp_001 --row 17 --as exp_001_less
     """
-    _derived(experiment, new, lambda found: {"verb": "remove", "row": _row(found, row, words)}, as_json)
+    _derived(experiment, new, lambda found: {"verb": "remove", "row": _row(found, row, text)}, as_json)
 
 
 @app.command("trace", no_args_is_help=True)
@@ -296,8 +298,8 @@ def generate_command(
     from explicitlm.lm.training import asking
 
     _, checkpoint = _open(experiment)
-    said = asking.generate(checkpoint, prompt, length, temperature, seed)
+    generated = asking.generate(checkpoint, prompt, length, temperature, seed)
     if as_json:
-        show_json({"prompt": prompt, "said": said})
+        show_json({"prompt": prompt, "said": generated})
     else:
-        show(f"{prompt}{said}")
+        show(f"{prompt}{generated}")

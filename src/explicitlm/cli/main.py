@@ -26,8 +26,8 @@ app.add_typer(cluster.app, name="cluster")
 app.add_typer(knowledge.app, name="knowledge")
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version  # 0.01 s, which no other command needs
 
         print(f"explicitlm {version('explicitlm')}")

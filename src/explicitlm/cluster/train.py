@@ -90,10 +90,10 @@ def _use_the_code_of(tree: Path, experiment: str) -> None:
     if Path(explicitlm.__file__).resolve().parents[1] == source.resolve():
         return
     os.chdir(tree)
-    words = [sys.executable, "-m", "explicitlm", "cluster", "train", experiment]
+    args = [sys.executable, "-m", "explicitlm", "cluster", "train", experiment]
     sys.stdout.flush()
     here = {"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}  # nothing but what was sent lies there
-    os.execve(sys.executable, words, os.environ | here)  # noqa: S606 - this process becomes it
+    os.execve(sys.executable, args, os.environ | here)  # noqa: S606 - this process becomes it
 
 
 def _is_done(tree: Path) -> bool:

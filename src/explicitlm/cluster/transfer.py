@@ -113,13 +113,13 @@ def fetch_command(main: Path, experiment: str, place: str) -> list[str]:
 
 
 def _start(place: str, make: str = "") -> list[str]:
-    words = ["rsync", *OPTIONS, f"--timeout={SILENCE_S}"]
+    args = ["rsync", *OPTIONS, f"--timeout={SILENCE_S}"]
     if make and ":" in place:  # rsync's own --mkpath is newer than many clusters
         folder = _target(place, make).split(":", 1)[1]
-        words.append(f"--rsync-path=mkdir -p {shlex.quote(folder)} && rsync")
+        args.append(f"--rsync-path=mkdir -p {shlex.quote(folder)} && rsync")
     if sys.stderr.isatty():
-        words.append("--info=progress2")
-    return words
+        args.append("--info=progress2")
+    return args
 
 
 def _rsync(command: list[str], what: str, accepted: tuple[int, ...] = ()) -> None:
@@ -128,9 +128,9 @@ def _rsync(command: list[str], what: str, accepted: tuple[int, ...] = ()) -> Non
     except FileNotFoundError:
         raise StorageError("rsync is not installed", "apt-get install rsync") from None
     if done.returncode and done.returncode not in accepted:
-        said = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("rsync error")]
+        errors = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("rsync error")]
         reason = EXIT_CODES.get(done.returncode, f"rsync ended with {done.returncode}")
-        raise StorageError(f"{what}: {reason} ({'; '.join(said[:2])})", "the same command goes on where it stopped")
+        raise StorageError(f"{what}: {reason} ({'; '.join(errors[:2])})", "the same command goes on where it stopped")
 
 
 def _target(place: str, experiment: str) -> str:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import NoReturn
 
 
-def _told(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+def _excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
     else:
@@ -28,4 +28,4 @@ def leave(code: int) -> NoReturn:
 
 def quiet() -> None:
     """From now on an interruption that nobody catches prints one word; Python ends by the signal as before."""
-    sys.excepthook = _told
+    sys.excepthook = _excepthook

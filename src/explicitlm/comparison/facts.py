@@ -68,12 +68,12 @@ class FactComparison:
         """For --json."""
         return asdict(self)
 
-    def words(self) -> list[str]:
+    def describe(self) -> list[str]:
         """For a person: a line a task, then the items."""
         lines = self.summary()
         for title, changes in (("learnt", self.learnt), ("lost", self.lost)):
             lines.append(f"{title}: {len(changes) or 'nothing'}")
-            lines += [f"  {change_words(change)}" for change in changes[:_SHOWN]]
+            lines += [f"  {describe_change(change)}" for change in changes[:_SHOWN]]
             if len(changes) > _SHOWN:
                 lines.append(f"  and {len(changes) - _SHOWN} more (--json has all)")
         return [*lines, "note: this is about these two trainings; another seed may learn other facts (--seeds)"]
@@ -81,7 +81,7 @@ class FactComparison:
     def summary(self) -> list[str]:
         """A line a task."""
         lines = [f"{self.second} against {self.first}, item by item"]
-        lines += [f"  {name}: {_task_words(task)}" for name, task in self.tasks.items()]
+        lines += [f"  {name}: {_describe_task(task)}" for name, task in self.tasks.items()]
         if any(self.unpaired):
             lines.append(f"note: {self.unpaired[0]} items were asked of {self.first} only, "
                          f"{self.unpaired[1]} of {self.second} only")  # fmt: skip
@@ -133,9 +133,9 @@ def _counts(items: Sequence[tuple[Answer, Answer]]) -> tuple[int, int]:
 
 def _task(items: Sequence[tuple[Answer, Answer]], p: float, real: bool) -> TaskChange:
     learnt, lost = _counts(items)
-    said: Verdict = "real" if real else "within_noise" if learnt + lost >= LEAST_CHANGES else "too_few"
+    verdict: Verdict = "real" if real else "within_noise" if learnt + lost >= LEAST_CHANGES else "too_few"
     before, after = (sum(pair[place].right for pair in items) for place in (0, 1))
-    return TaskChange(len(items), before, after, learnt, lost, p, said)
+    return TaskChange(len(items), before, after, learnt, lost, p, verdict)
 
 
 def _change(before: Answer, after: Answer) -> Change:
@@ -144,13 +144,13 @@ def _change(before: Answer, after: Answer) -> Change:
     return Change(before.task, before.prompt, right, chosen, before.hit, after.hit)
 
 
-def _task_words(task: TaskChange) -> str:
-    said = {"real": "real", "too_few": "too few to say", "within_noise": "within noise"}[task.verdict]
+def _describe_task(task: TaskChange) -> str:
+    verdict = {"real": "real", "too_few": "too few to say", "within_noise": "within noise"}[task.verdict]
     shares = f"{number(task.right_before / task.items)} -> {number(task.right_after / task.items)}"
-    return f"{shares} of {task.items} items, {task.learnt} learnt, {task.lost} lost: {said} (McNemar p {task.p:.2g})"
+    return f"{shares} of {task.items} items, {task.learnt} learnt, {task.lost} lost: {verdict} (McNemar p {task.p:.2g})"
 
 
-def change_words(change: Change) -> str:
+def describe_change(change: Change) -> str:
     """One item in a line: `object_prediction: Ada lives in | Oslo (not: Rome); its row is read now`."""
     read = {(False, True): "; its row is read now", (True, False): "; its row is no longer read"}
     more = read.get((bool(change.hit_before), bool(change.hit_after)), "")

@@ -36,12 +36,12 @@ def markdown(rows: Sequence[Row], verdicts: Mapping[str, Verdict]) -> str:
 
 def _means(group: Sequence[Row]) -> str:
     by_seed = seeds.groups(group)[0]
-    told = []
+    means = []
     for metric in _MEANS:
         if values := by_seed.values(metric):
             mean, spread = statistics.mean_and_spread(values)
-            told.append(f"{metric} {number(mean)}" + (f" ± {number(spread)}" if len(values) > 1 else ""))
-    return f": {', '.join(told)}, n={len(by_seed.by_seed)}" if told else ""
+            means.append(f"{metric} {number(mean)}" + (f" ± {number(spread)}" if len(values) > 1 else ""))
+    return f": {', '.join(means)}, n={len(by_seed.by_seed)}" if means else ""
 
 
 def _table(group: Sequence[Row], verdicts: Mapping[str, Verdict]) -> list[str]:

@@ -49,25 +49,25 @@ class PairDifference:
         """For --json."""
         return asdict(self)
 
-    def words(self) -> list[str]:
+    def describe(self) -> list[str]:
         """For a person, a line a fact."""
         lines = [f"{self.second} against {self.first}"]
         if self.status != ("finished", "finished"):
             lines.append(f"status: {self.second} {self.status[1]}, {self.first} {self.status[0]}")
         lines.append(_section("parameters", self.parameters))
-        lines += ["data: equal"] if not self.data else [_data_words(name, item) for name, item in self.data.items()]
-        lines += self._code_words()
+        lines += ["data: equal"] if not self.data else [_describe_data(name, item) for name, item in self.data.items()]
+        lines += self._code_lines()
         lines.append(_section("environment", self.environment))
-        return [*lines, *self._result_words()]
+        return [*lines, *self._result_lines()]
 
-    def _code_words(self) -> list[str]:
+    def _code_lines(self) -> list[str]:
         if self.code is None:
             return ["code: equal"]
         if not self.code:
             return ["code: it differs; git lacks one of the commits (git fetch --tags)"]
         return ["code:", *(f"  {one_line(line)}" for line in self.code)]
 
-    def _result_words(self) -> list[str]:
+    def _result_lines(self) -> list[str]:
         lines = []
         for name, (before, after) in self.metrics.items():
             if isinstance(before, int | float) and isinstance(after, int | float):
@@ -128,8 +128,8 @@ def _data(before: str | None, after: str | None, listing: Listing) -> DataChange
 def _section(title: str, values: dict[str, tuple[Any, Any]]) -> str:
     if not values:
         return f"{title}: equal"
-    told = "".join(f"\n  {name}: {_value(before)} -> {_value(after)}" for name, (before, after) in values.items())
-    return f"{title}:{told}"
+    changes = "".join(f"\n  {name}: {_value(before)} -> {_value(after)}" for name, (before, after) in values.items())
+    return f"{title}:{changes}"
 
 
 def _value(value: Any) -> str:
@@ -138,14 +138,14 @@ def _value(value: Any) -> str:
     return number(value) if isinstance(value, float) else one_line(str(value)) or "''"
 
 
-def _data_words(name: str, change: DataChange) -> str:
+def _describe_data(name: str, change: DataChange) -> str:
     versions = f"data {name}: {(change.before or '(none)')[:8]} -> {(change.after or '(none)')[:8]}"
     if change.added is None:
         return f"{versions} (dvc fetch brings the lists of files)"
     parts = []
-    for word in ("added", "removed", "changed"):
-        files: list[str] = getattr(change, word)
+    for kind in ("added", "removed", "changed"):
+        files: list[str] = getattr(change, kind)
         if files:
             more = f" and {len(files) - _MOST_FILES} more" if len(files) > _MOST_FILES else ""
-            parts.append(f"{word} {one_line(', '.join(files[:_MOST_FILES]))}{more}")
+            parts.append(f"{kind} {one_line(', '.join(files[:_MOST_FILES]))}{more}")
     return f"{versions}: {'; '.join(parts) or 'the same files'}"

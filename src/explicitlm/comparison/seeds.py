@@ -88,11 +88,12 @@ class SeedComparison:
         return asdict(self)
 
 
-def compare(rows: Sequence[Row], first: str, second: str, wanted: int) -> SeedComparison:
+def compare(rows: Sequence[Row], first: str, second: str, pairs_requested: int) -> SeedComparison:
     """Compares the groups of two experiments, paired by seed.
 
     Args:
-        rows: all experiments. first, second: ids; differences are second - first. wanted: pairs asked for.
+        rows: all experiments. first, second: ids; differences are second - first.
+        pairs_requested: pairs asked for.
 
     Raises:
         UsageError: an id has no record, or the two differ in nothing but the seed.
@@ -115,7 +116,7 @@ def compare(rows: Sequence[Row], first: str, second: str, wanted: int) -> SeedCo
         second,
         {seed: (before.id, after.id) for seed, (before, after) in pairs.items()},
         judge(_metrics(list(pairs.values()))),
-        _missing(rows, chosen, members, wanted),
+        _missing(rows, chosen, members, pairs_requested),
         _notes(list(pairs.values())),
     )
 
@@ -132,15 +133,15 @@ def _metrics(pairs: Sequence[tuple[Row, Row]]) -> dict[str, list[tuple[float, fl
 
 
 def _missing(
-    rows: Sequence[Row], chosen: Sequence[Row], members: Sequence[dict[int, Row]], wanted: int
+    rows: Sequence[Row], chosen: Sequence[Row], members: Sequence[dict[int, Row]], pairs_requested: int
 ) -> list[Missing]:
     """Runs that complete half pairs first, then whole pairs with new seeds."""
     used = {row.id for row in rows}
     paired = set(members[0]) & set(members[1])
     seeds = sorted((set(members[0]) | set(members[1])) - paired)
-    seeds += [seed for seed in range(1, 1 + wanted + len(used)) if seed not in seeds and seed not in paired]
+    seeds += [seed for seed in range(1, 1 + pairs_requested + len(used)) if seed not in seeds and seed not in paired]
     missing = []
-    for seed in seeds[: max(0, wanted - len(paired))]:
+    for seed in seeds[: max(0, pairs_requested - len(paired))]:
         for row, having in zip(chosen, members, strict=True):
             if seed not in having:
                 missing.append(Missing(row.id, seed, _free_id(f"{row.id}_seed{seed}", used)))
@@ -167,14 +168,14 @@ def _notes(pairs: Sequence[tuple[Row, Row]]) -> list[str]:
     )
 
 
-def words(found: SeedComparison) -> list[str]:
+def describe(found: SeedComparison) -> list[str]:
     """The comparison for a person."""
     pairs = f"{len(found.pairs)} pair{'' if len(found.pairs) == 1 else 's'}"
-    lines = [f"{found.second} - {found.first}, {pairs} by seed{_seeds_words(list(found.pairs))}"]
+    lines = [f"{found.second} - {found.first}, {pairs} by seed{_seed_list(list(found.pairs))}"]
     equal = [name for name, item in found.metrics.items() if item.mean == 0 and item.low == item.high]
-    told = {name: item for name, item in found.metrics.items() if name not in equal}
-    size = max((len(name) for name in told), default=0)
-    lines += [f"  {name:{size}}  {verdict_words(item)}" for name, item in told.items()]
+    different = {name: item for name, item in found.metrics.items() if name not in equal}
+    size = max((len(name) for name in different), default=0)
+    lines += [f"  {name:{size}}  {describe_verdict(item)}" for name, item in different.items()]
     if equal:
         lines.append(f"  equal in every pair: {', '.join(equal)}")
     if not found.metrics:
@@ -184,19 +185,19 @@ def words(found: SeedComparison) -> list[str]:
     return lines
 
 
-def _seeds_words(seeds: list[int]) -> str:
-    told = ", ".join(map(str, seeds[:10]))
-    return f" ({told}{', ...' if len(seeds) > 10 else ''})" if seeds else ""
+def _seed_list(seeds: list[int]) -> str:
+    listed = ", ".join(map(str, seeds[:10]))
+    return f" ({listed}{', ...' if len(seeds) > 10 else ''})" if seeds else ""
 
 
-def verdict_words(item: Difference) -> str:
+def describe_verdict(item: Difference) -> str:
     """A judged difference in one line: mean, interval, n, and what may be said."""
     if item.mean is None:
         return "no pair"
     interval = "" if item.low is None or item.high is None else f"  [{number(item.low)}, {number(item.high)}]"
-    said = {"real": "real", "too_few": "too few to say", "within_noise": "within noise"}[item.verdict]
+    text = {"real": "real", "too_few": "too few to say", "within_noise": "within noise"}[item.verdict]
     if item.verdict == "within_noise" and item.uncorrected:
-        said += " once the number of metrics tested is counted"
+        text += " once the number of metrics tested is counted"
     if item.needed:
-        said += f", about {item.needed} pairs needed"
-    return f"{item.mean:+.5g}{interval}  n={item.pairs}  {said}"
+        text += f", about {item.needed} pairs needed"
+    return f"{item.mean:+.5g}{interval}  n={item.pairs}  {text}"

@@ -191,9 +191,9 @@ def select(rows: Sequence[Row], ids: Iterable[str]) -> list[Row]:
         UsageError: one has no record.
     """
     by_id = {row.id: row for row in rows}
-    wanted = list(dict.fromkeys(ids))
-    for name in wanted:
+    requested = list(dict.fromkeys(ids))
+    for name in requested:
         if name not in by_id:
             near = difflib.get_close_matches(name, list(by_id), n=4)
             raise UsageError(f"{name} has no record", f"did you mean {' or '.join(near)}?" if near else "git pull")
-    return [by_id[name] for name in wanted]
+    return [by_id[name] for name in requested]

@@ -51,6 +51,6 @@ def write(folder: Path, record: Record) -> None:
     crate.metadata.write(folder)
 
 
-def _described(file: Path, words: str, kind: str) -> dict[str, str]:
+def _described(file: Path, description: str, kind: str) -> dict[str, str]:
     size = str(file.stat().st_size)
-    return {"name": file.name, "description": words, "encodingFormat": kind, "contentSize": size}
+    return {"name": file.name, "description": description, "encodingFormat": kind, "contentSize": size}

@@ -66,14 +66,14 @@ def archive(workspace: Workspace, dry: bool) -> list[Archived]:
     with nullcontext() if dry else owners.nobody_at_work(workspace.main), workspace.open_store() as store:
         named = [(name, store.lengths(_files(store, pointer))) for name, pointer in versions(workspace.git)]
         lengths = {md5: length for _, here in named for md5, length in here.items()}
-        held = store.held_by_remote(lengths)
+        on_remote = store.held_by_remote(lengths)
         used = {md5 for pointer in in_use(workspace) for md5 in _files(store, pointer)}
         # A version stays whole, with what it shares with others, unless the remote has all of it
-        stays = used | {md5 for _, here in named if here.keys() - held for md5 in here}
+        stays = used | {md5 for _, here in named if here.keys() - on_remote for md5 in here}
         found, gone = [], set[str]()
         for name, here in named:
             free = here.keys() - stays - gone
-            found.append(Archived(name, sum(here[md5] for md5 in free), len(free), _why(store, here, held, used)))
+            found.append(Archived(name, sum(here[md5] for md5 in free), len(free), _why(store, here, on_remote, used)))
             gone |= free
         if not dry:
             if store.is_shared:
@@ -84,8 +84,8 @@ def archive(workspace: Workspace, dry: bool) -> list[Archived]:
     return found
 
 
-def _why(store: DataStore, here: dict[str, int], held: set[str], used: set[str]) -> str:
-    if alone := here.keys() - held:
+def _why(store: DataStore, here: dict[str, int], on_remote: set[str], used: set[str]) -> str:
+    if alone := here.keys() - on_remote:
         return f"{len(alone)} object(s) not on remote {store.remote.place} (explicitlm publish or dvc push sends them)"
     return "in use here" if here.keys() & used else ""
 

@@ -20,13 +20,13 @@ def arguments_of(values: Mapping[str, Any]) -> list[str]:
 
     All of them are named, also those at their defaults: the command must mean the same when defaults have changed.
     """
-    words = ["accelerate", "launch", "1_pretrain.py"]
+    args = ["accelerate", "launch", "1_pretrain.py"]
     for name, value in values.items():
         if isinstance(value, bool):
-            words.append(f"--{name}" if value else f"--no-{name}")
+            args.append(f"--{name}" if value else f"--no-{name}")
         else:
-            words += [f"--{name}", str(value)]
-    return words
+            args += [f"--{name}", str(value)]
+    return args
 
 
 def training_command(config: TrainConfig) -> str:

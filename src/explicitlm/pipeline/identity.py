@@ -120,50 +120,50 @@ def started_by() -> str:
 
     `explicitlm run` starts `dvc exp run`, which starts the stage; a queue's worker is DVC's own affair.
     """
-    told = ""
+    command = ""
     for process in psutil.Process().parents():
         try:
-            told = _told(process.cmdline()) or told
+            command = _user_command(process.cmdline()) or command
         except psutil.Error:
             continue
-    return told or "python -m explicitlm.pipeline.sync_data"
+    return command or "python -m explicitlm.pipeline.sync_data"
 
 
 def asked_params() -> set[str] | None:
     """Keys that the command which started this stage sets by -S; None for a queue's worker, which does not know."""
     for process in psutil.Process().parents():
         with suppress(psutil.Error):
-            words = process.cmdline()
-            if "queue-worker" in words or "exec-run" in words:
+            args = process.cmdline()
+            if "queue-worker" in args or "exec-run" in args:
                 return None
-            if "exp" in words or "experiments" in words:
-                return set_by(words)
-            if any(Path(word).name == "explicitlm" for word in words):  # cluster pre
-                keys = {word.partition("=")[0] for word in words if "=" in word}
-                return keys | ({"description"} if {"-m", "--message"} & set(words) else set())
+            if "exp" in args or "experiments" in args:
+                return set_by(args)
+            if any(Path(arg).name == "explicitlm" for arg in args):  # cluster pre
+                keys = {arg.partition("=")[0] for arg in args if "=" in arg}
+                return keys | ({"description"} if {"-m", "--message"} & set(args) else set())
     return set()
 
 
-def set_by(words: list[str]) -> set[str]:
+def set_by(args: list[str]) -> set[str]:
     """Keys of the parameters that a command line sets, in every form of the option."""
     asked = set()
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        if word in ("-S", "--set-param"):
+    for arg, following in zip(args, [*args[1:], ""], strict=True):
+        if arg in ("-S", "--set-param"):
             pair = following
-        elif word.startswith("--set-param="):
-            pair = word.removeprefix("--set-param=")
-        elif word.startswith("-S"):
-            pair = word.removeprefix("-S").removeprefix("=")
+        elif arg.startswith("--set-param="):
+            pair = arg.removeprefix("--set-param=")
+        elif arg.startswith("-S"):
+            pair = arg.removeprefix("-S").removeprefix("=")
         else:
             continue
         asked.add(pair.rpartition("params.yaml:")[2].partition("=")[0].lstrip("+~"))
     return asked
 
 
-def _told(words: list[str]) -> str:
+def _user_command(cmdline: list[str]) -> str:
     """A parent's command if it is one of ours or DVC's: `python /somewhere/dvc exp run` is told as `dvc exp run`."""
-    for index, word in enumerate(words[:-1]):
-        name, following = Path(word).name, words[index + 1 :]
+    for index, arg in enumerate(cmdline[:-1]):
+        name, following = Path(arg).name, cmdline[index + 1 :]
         if name == "dvc" and following[0] in ("exp", "experiments", "repro", "queue"):
             internal = "exec-run" in following or "queue-worker" in following
             return "dvc queue start" if internal else shlex.join(["dvc", *following])

@@ -15,15 +15,15 @@ _DEFAULTS = (b"The following values were not passed to `accelerate launch`", b"T
 
 def training_lines(lines: Iterable[bytes]) -> Iterator[bytes]:
     """The lines of a training alone, as they come."""
-    held: bytes | None = None  # a traceback's first line: the next one tells whose it is
+    pending: bytes | None = None  # a traceback's first line: the next one tells whose it is
     inside = ""
     for line in lines:
-        if held is not None:
+        if pending is not None:
             if b'/accelerate", line' in line:
                 inside = "traceback"
             else:
-                yield held
-            held = None
+                yield pending
+            pending = None
         if inside == "traceback":
             inside = "" if line.startswith(b"subprocess.CalledProcessError") else inside
         elif inside == "defaults" and (line.startswith((b"\t", _DEFAULTS[1]))):
@@ -31,8 +31,8 @@ def training_lines(lines: Iterable[bytes]) -> Iterator[bytes]:
         elif line.startswith(_DEFAULTS[0]):
             inside = "defaults"
         elif line.startswith(b"Traceback (most recent call last)"):
-            held = line
+            pending = line
         elif not _ELASTIC.match(line):
             yield line
-    if held is not None:
-        yield held
+    if pending is not None:
+        yield pending

@@ -21,14 +21,14 @@ from explicitlm.vcs.workspace import Workspace
 from explicitlm.vcs.yaml_file import load_yaml
 
 logger = logging.getLogger(__name__)
-_WORDS = ("description", "against", "expect")  # they go into the record by themselves
+_TEXT_PARAMS = ("description", "against", "expect")  # they go into the record by themselves
 
 
 def changed_params(workspace: Workspace, params: Params) -> dict[str, tuple[Any, Any]]:
     """Parameters whose value is not that of HEAD's params.yaml, as (HEAD's, ours); without the user's words."""
-    before, ours = _head(workspace), _flat(params)
-    return {key: (before.get(key), value) for key, value in ours.items()
-            if key not in _WORDS and before.get(key) != value}  # fmt: skip
+    before, now = _head(workspace), _flat(params)
+    return {key: (before.get(key), value) for key, value in now.items()
+            if key not in _TEXT_PARAMS and before.get(key) != value}  # fmt: skip
 
 
 def leftovers(workspace: Workspace, params: Params, asked: set[str]) -> dict[str, str]:
@@ -41,13 +41,13 @@ def leftovers(workspace: Workspace, params: Params, asked: set[str]) -> dict[str
         last = load_sealed(workspace.main / layout.MANIFEST, Manifest, "")
     except UsageError:
         return {}  # nothing has run here, or it was another version of this project
-    before, ours = _head(workspace), _flat(params)
-    then = {**_flat_manifest(last), "description": last.description}
+    before, now = _head(workspace), _flat(params)
+    previous = {**_flat_manifest(last), "description": last.description}
     candidates = {*last.asked_params, *last.leftover_params} - asked
     return {
         key: last.leftover_params.get(key, last.id)
-        for key in sorted(candidates & ours.keys())
-        if ours[key] == then.get(key) and ours[key] != before.get(key)
+        for key in sorted(candidates & now.keys())
+        if now[key] == previous.get(key) and now[key] != before.get(key)
     }
 
 
@@ -87,18 +87,18 @@ def from_head(workspace: Workspace, overrides: Mapping[str, Any]) -> dict[str, A
     return {**{key: before.get(key, "") for key in left}, **overrides}
 
 
-def tell(manifest: Manifest, workspace: Workspace) -> None:
+def log_changes(manifest: Manifest, workspace: Workspace) -> None:
     """Says which parameters differ from HEAD's and why; loudly those that nobody asked for this time."""
     left = manifest.leftover_params
-    for key, (before, ours) in manifest.changed_params.items():
+    for key, (before, value) in manifest.changed_params.items():
         if key not in left:
             why = "asked for" if key in manifest.asked_params else "changed in params.yaml"
-            logger.info(f"parameter {key}: {ours!r} ({why}; HEAD has {before!r})")
+            logger.info(f"parameter {key}: {value!r} ({why}; HEAD has {before!r})")
     if not left:
         return
     before, now = _head(workspace), {**_flat_manifest(manifest), "description": manifest.description}
-    told = ", ".join(f"{key}={now.get(key)!r} (from {experiment})" for key, experiment in left.items())
-    logger.warning(f"LEFT OVER from an earlier experiment, not asked for by this command: {told}")
+    assignments = ", ".join(f"{key}={now.get(key)!r} (from {experiment})" for key, experiment in left.items())
+    logger.warning(f"LEFT OVER from an earlier experiment, not asked for by this command: {assignments}")
     back = " ".join(f"-S {shlex.quote(f'{key}={_quoted(before.get(key))}')}" for key in left)
     logger.warning(f"  next: to run without them, add {back}")
 
@@ -124,10 +124,10 @@ def _params_at(workspace: Workspace, commit: str) -> dict[str, Any]:
 
 def _flat(params: Params) -> dict[str, Any]:
     revisions = {f"data.{key}": revision for key, revision in params.revisions.items()}
-    words = {"description": params.description, "against": params.against, "expect": params.expect}
-    return {**dump(params.train), **revisions, **words}
+    texts = {"description": params.description, "against": params.against, "expect": params.expect}
+    return {**dump(params.train), **revisions, **texts}
 
 
 def _flat_manifest(manifest: Manifest) -> dict[str, Any]:
-    changed = {key: ours for key, (_, ours) in manifest.changed_params.items()}
+    changed = {key: value for key, (_, value) in manifest.changed_params.items()}
     return {**dump(manifest.hyperparameters), **changed, **manifest.asked_question}

@@ -26,10 +26,10 @@ def missing_seeds(workspace: Workspace, missing: Sequence[Missing]) -> None:
     """
     for like in dict.fromkeys(item.like for item in missing):
         _check_code(workspace, like)
-    wanted = [(item, _overrides(workspace, item)) for item in missing]
-    for item, overrides in wanted:
+    requested = [(item, _overrides(workspace, item)) for item in missing]
+    for item, overrides in requested:
         check(workspace, item.id, overrides)
-    for item, overrides in wanted:
+    for item, overrides in requested:
         workspace.main_dvc.queue(item.id, [f"{key}={hydra(value)}" for key, value in overrides.items()])
         logger.info(f"queued: {item.id} (as {item.like}, seed={item.seed})")
     logger.info(f"next: dvc queue start -j 2; when they are done: explicitlm publish {' '.join(i.id for i in missing)}")
@@ -55,5 +55,5 @@ def _overrides(workspace: Workspace, item: Missing) -> dict[str, Any]:
         else NONE
         for dataset in DATASETS
     }
-    words = f"{record.experiment.description} (seed {item.seed})".strip()
-    return {**dump(record.hyperparameters), "seed": item.seed, "description": words, **pins}
+    description = f"{record.experiment.description} (seed {item.seed})".strip()
+    return {**dump(record.hyperparameters), "seed": item.seed, "description": description, **pins}

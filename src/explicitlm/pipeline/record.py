@@ -76,10 +76,10 @@ def _check_reports(workspace: Workspace, manifest: Manifest) -> None:
     missing = [name for name in names if not (workspace.workdir / name).exists()]
     if not missing or not (workspace.workdir / layout.CHECKPOINT / layout.CHECKPOINT_FILES[0]).exists():
         return
-    also = [layout.PIPELINE_LOCK, layout.log(manifest.id), layout.run_dir(manifest.id)]
+    related = [layout.PIPELINE_LOCK, layout.log(manifest.id), layout.run_dir(manifest.id)]
     raise UsageError(
         f"the weights of {manifest.id} are here, but not what its training wrote beside them: {', '.join(missing)}",
-        f"fetch from where it was trained: {' '.join([*missing, *also])}; then dvc commit -f train, "
+        f"fetch from where it was trained: {' '.join([*missing, *related])}; then dvc commit -f train, "
         "and dvc repro --single-item record",
     )
 

@@ -56,8 +56,8 @@ class Request:
         Raises:
             ConfigError: an assignment is not of its form.
         """
-        told = {"description": self.description, "against": self.against, "expect": self.expect}
-        return parse_assignments(self.assignments) | {key: text for key, text in told.items() if text is not None}
+        texts = {"description": self.description, "against": self.against, "expect": self.expect}
+        return parse_assignments(self.assignments) | {key: text for key, text in texts.items() if text is not None}
 
 
 def run(workspace: Workspace, experiment: str, request: Request) -> Record:
@@ -226,8 +226,8 @@ def _wait(process: subprocess.Popen[bytes]) -> None:
 
 def _runs_stage(process: psutil.Process, stage: str) -> bool:
     with suppress(psutil.Error):  # it has just ended: the signal is for the others all the same
-        words = process.cmdline()
-        return f"explicitlm.pipeline.{stage}" in words and Path(words[0]).name.startswith("python")
+        args = process.cmdline()
+        return f"explicitlm.pipeline.{stage}" in args and Path(args[0]).name.startswith("python")
     return False
 
 

@@ -50,7 +50,7 @@ class Outcome:
 
 
 def run_logged(
-    words: list[str],
+    command: list[str],
     log: Path,
     environment: Mapping[str, str],
     script: str,
@@ -61,7 +61,7 @@ def run_logged(
     """Runs a command to its end.
 
     Args:
-        words: the command.
+        command: what it runs.
         log: file that receives its whole output; opened before anything starts, so a full disk stops it here.
         environment: its environment.
         script: word of the command line by which the processes that do the work are known.
@@ -74,7 +74,7 @@ def run_logged(
     with log.open("ab" if append else "wb", buffering=0) as file:
         lines = _Log(file)
         process = subprocess.Popen(
-            words,
+            command,
             cwd=folder,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
@@ -145,7 +145,7 @@ def _signal_workers(launcher: int, script: str, number: signal.Signals) -> None:
 
 def _runs(process: psutil.Process, script: str) -> bool:
     with suppress(psutil.Error):
-        return any(word.endswith(script) for word in process.cmdline())
+        return any(arg.endswith(script) for arg in process.cmdline())
     return False
 
 

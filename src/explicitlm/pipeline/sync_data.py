@@ -46,8 +46,8 @@ def main() -> int:
     asked = identity.asked_params()
     left = {} if asked is None else param_changes.leftovers(workspace, params, asked)
     if "description" not in (asked or ()) and not resumed:
-        words = _description(workspace, params, experiment, queued=asked is None)
-        params = dataclasses.replace(params, description=words)
+        description = _description(workspace, params, experiment, queued=asked is None)
+        params = dataclasses.replace(params, description=description)
         left.pop("description", None)
     logger.info(
         f"experiment {experiment}: {params.description.splitlines()[0] if params.description else '(no description)'}"
@@ -73,7 +73,7 @@ def main() -> int:
         resumed=resumed,
         question=_question(workspace, params, {item.dataset.folder: item.version for item in plans}),
     )
-    param_changes.tell(manifest, workspace)
+    param_changes.log_changes(manifest, workspace)
     _warn(manifest)
     seen = data_seen(workspace)
     save_sealed(workspace.workdir / layout.MANIFEST, manifest)
@@ -144,9 +144,9 @@ def _plans(workspace: Workspace, params: Params) -> list[DatasetPlan]:
         pins = [key for key in param_changes.changed_params(workspace, params) if key.startswith("data.")]
         if workspace.isolated or not pins:
             raise
-        told = ", ".join(f"{key}={params.revisions[key.removeprefix('data.')]}" for key in pins)
+        assignments = ", ".join(f"{key}={params.revisions[key.removeprefix('data.')]}" for key in pins)
         raise DataError(
-            f"{error.cause}; {layout.PARAMS} goes on asking for {told} (DVC leaves the values of -S there)",
+            f"{error.cause}; {layout.PARAMS} goes on asking for {assignments} (DVC leaves the values of -S there)",
             f"git stash push -- {layout.PARAMS}, then a correct -S ({error.hint})",
         ) from None
 

@@ -68,9 +68,9 @@ def main(go_on: str | None = None) -> int:
         args, workspace.log(manifest.id), environment(manifest, run_dir), layout.TRAINING_SCRIPT, append=resumed
     )
     # The launcher hides the true exit code (with one process any failure becomes 1); the training reports it.
-    told = _report(run_dir / "status.json", {})
-    exit_code = outcome.exit_code if told.get("exit_code") is None else told["exit_code"]
-    status, error = _judge(workspace, outcome, told)
+    reported = _report(run_dir / "status.json", {})
+    exit_code = outcome.exit_code if reported.get("exit_code") is None else reported["exit_code"]
+    status, error = _judge(workspace, outcome, reported)
     if outcome.log_error:
         logger.warning(f"lines are missing in {workspace.log(manifest.id)}: {outcome.log_error}")
     inputs = _report(run_dir / "inputs.json", [])
@@ -79,7 +79,7 @@ def main(go_on: str | None = None) -> int:
         experiment=manifest.id,
         status=status,
         exit_code=exit_code,
-        signal=None if status == "finished" else outcome.signal or told.get("signal"),
+        signal=None if status == "finished" else outcome.signal or reported.get("signal"),
         error=error,
         started_at=started_at,
         finished_at=now(),
@@ -116,8 +116,8 @@ def _check_start(workspace: Workspace, manifest: Manifest, command: str, resumed
         raise UsageError(f"params.yaml was changed after {manifest.id} was sealed: it would train something else",
                          "git diff -- params.yaml shows what it says now; the same command again trains that "
                          "(nothing was trained yet)")  # fmt: skip
-    told = _report(workspace.run_dir(manifest.id) / "status.json", {})
-    if not resumed and workspace.has_states(manifest.id) and told.get("status") != "done":
+    reported = _report(workspace.run_dir(manifest.id) / "status.json", {})
+    if not resumed and workspace.has_states(manifest.id) and reported.get("status") != "done":
         raise UsageError(
             f"{manifest.id} was interrupted and left a state to continue from",
             f"{_usual_way_on(workspace, manifest.id)}; "
@@ -137,9 +137,9 @@ def environment(manifest: Manifest, run_dir: Path) -> dict[str, str]:
     }
 
 
-def _judge(workspace: Workspace, outcome: Outcome, told: dict[str, Any]) -> tuple[Status, str | None]:
+def _judge(workspace: Workspace, outcome: Outcome, reported: dict[str, Any]) -> tuple[Status, str | None]:
     """Finished means: a whole checkpoint, and the training said that it was done or ended with exit code 0."""
-    if outcome.exit_code == 0 or told.get("status") == "done":
+    if outcome.exit_code == 0 or reported.get("status") == "done":
         missing = [
             name for name in layout.CHECKPOINT_FILES if not (workspace.workdir / layout.CHECKPOINT / name).is_file()
         ]
@@ -147,11 +147,11 @@ def _judge(workspace: Workspace, outcome: Outcome, told: dict[str, Any]) -> tupl
             return "finished", None
         return "failed", f"the training ended without {', '.join(missing)} in {layout.CHECKPOINT}"
     tail = "\n".join(outcome.tail)
-    if signal := outcome.signal or told.get("signal"):
+    if signal := outcome.signal or reported.get("signal"):
         return "interrupted", f"interrupted by {signal}\n{tail}"
-    if told.get("status") == "running":  # it had no time to say anything: SIGKILL, out of memory
+    if reported.get("status") == "running":  # it had no time to say anything: SIGKILL, out of memory
         return "failed", f"the training was killed while it ran (out of memory?)\n{tail}"
-    return "failed", f"{told.get('error') or f'exit code {outcome.exit_code}'}\n{tail}"
+    return "failed", f"{reported.get('error') or f'exit code {outcome.exit_code}'}\n{tail}"
 
 
 def _changed(workspace: Workspace, manifest: Manifest) -> list[str]:

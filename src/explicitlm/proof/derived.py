@@ -31,10 +31,10 @@ def check(workspace: Workspace, record: Record, lineage: Lineage, commit: str, f
         DataError: the weights are nowhere, or the change cannot be made.
     """
     experiment = record.experiment.id
-    wanted = lineage.parent if found.how != "restored" else experiment
+    stored = lineage.parent if found.how != "restored" else experiment
     with trees.isolated(workspace, experiment, commit) as tree:
-        folder = tree.workdir / layout.weights(wanted)
-        _restore(workspace, tree, wanted)
+        folder = tree.workdir / layout.weights(stored)
+        _restore(workspace, tree, stored)
         if found.how != "restored":
             found.how = "retrained"
             folder = _made_again(workspace, tree, record, lineage, folder)
@@ -56,7 +56,7 @@ def _made_again(workspace: Workspace, tree: Workspace, record: Record, lineage: 
         raise DataError("its record does not hold the change as data", f"explicitlm reproduce {record.experiment.id}")
     target = tree.workdir / layout.CHECKPOINT
     log = workspace.main / layout.PROOFS / f"{record.experiment.id}.log"
-    words = [
+    command = [
         sys.executable,
         "-m",
         "explicitlm.lm.training.change",
@@ -66,8 +66,8 @@ def _made_again(workspace: Workspace, tree: Workspace, record: Record, lineage: 
     ]
     logger.info(f"the change of {lineage.parent} is made again; log: {log}")
     environment = {**os.environ, "PYTHONPATH": str(tree.workdir / "src")}
-    outcome = run_logged(words, log, environment, "explicitlm.lm.training.change", append=False, folder=tree.workdir)
+    outcome = run_logged(command, log, environment, "explicitlm.lm.training.change", append=False, folder=tree.workdir)
     if outcome.exit_code:
-        said = next((line for line in reversed(outcome.tail) if line.strip()), "it said nothing")
-        raise DataError(f"the change cannot be made here: {said}", f"cat {log}")
+        last_line = next((line for line in reversed(outcome.tail) if line.strip()), "it said nothing")
+        raise DataError(f"the change cannot be made here: {last_line}", f"cat {log}")
     return target

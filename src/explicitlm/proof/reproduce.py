@@ -129,15 +129,15 @@ def _sealed(tree: Workspace, experiment: str) -> Manifest:
 def _restore(workspace: Workspace, tree: Workspace, record: Record, found: Findings) -> None:
     """Brings data, and weights where they are compared as such, from cache and remote, and checks their bytes."""
     experiment = record.experiment.id
-    wanted: dict[str, Pointer] = trees.pointers(tree.workdir)
+    pointers: dict[str, Pointer] = trees.pointers(tree.workdir)
     weights = layout.weights(experiment)
     if found.how == "restored":
         text = workspace.git.read(f"refs/tags/{experiment}", layout.weights_pointer(experiment))
         if text is None:
             text = (workspace.main / layout.weights_pointer(experiment)).read_text(encoding="utf-8")
-        wanted[weights] = parse_pointer(text, layout.weights_pointer(experiment), experiment)
+        pointers[weights] = parse_pointer(text, layout.weights_pointer(experiment), experiment)
     with workspace.open_store() as data_store:
-        for path, pointer in wanted.items():
+        for path, pointer in pointers.items():
             try:
                 trees.restore(data_store, tree, path, pointer)
             except ExplicitLMError:
@@ -163,19 +163,19 @@ def _train(
     workspace: Workspace, tree: Workspace, record: Record, steps: int | None, limit_s: float | None
 ) -> trees.Run:
     try:
-        words = shlex.split(record.experiment.command)
+        command = shlex.split(record.experiment.command)
     except ValueError:  # a quotation mark without its other half
-        words = []
-    if words[:3] != ["accelerate", "launch", layout.TRAINING_SCRIPT]:
+        command = []
+    if command[:3] != ["accelerate", "launch", layout.TRAINING_SCRIPT]:
         raise DataError(f"the record's command is no training of this project: {record.experiment.command}", "")
     if steps is not None:
-        words += ["--stop_after", str(steps)]
+        command += ["--stop_after", str(steps)]
     threads = record.environment.get("num_threads")
     chosen = os.environ.get(NUM_THREADS) or os.environ.get("OMP_NUM_THREADS", "1") != "1"
     more = {} if chosen or not isinstance(threads, int) else {NUM_THREADS: str(threads)}
     log = workspace.main / layout.PROOFS / f"{record.experiment.id}.log"
     logger.info(f"training again; log: {log}")
-    run = trees.train(tree, words, log, more, limit_s)
+    run = trees.train(tree, command, log, more, limit_s)
     if run.outcome.overdue:
         cause = (
             f"{record.experiment.id} was ended after {limit_s:.0f} s of training, which was the rest of the budget; "
@@ -183,8 +183,8 @@ def _train(
         )
         raise OverBudgetError(cause, f"explicitlm reproduce {record.experiment.id} --retrain")
     if run.outcome.exit_code:
-        said = next((line for line in reversed(run.outcome.tail) if line.strip()), "it said nothing")
-        raise DataError(f"its training fails here: {said}", f"cat {log}")
+        last_line = next((line for line in reversed(run.outcome.tail) if line.strip()), "it said nothing")
+        raise DataError(f"its training fails here: {last_line}", f"cat {log}")
     return run
 
 
@@ -197,21 +197,21 @@ def _judge(tree: Workspace, record: Record, found: Findings, recorded: _Recorded
     except DataError:
         if found.how == "head":
             raise  # nothing else tells whether the first steps are equal
-    then, again = recorded.numbers, curves.read(tree.workdir)
+    before, after = recorded.numbers, curves.read(tree.workdir)
     if found.how == "retrained":
         found.checkpoint = folder_hash(tree.workdir / layout.CHECKPOINT)
         equal = found.checkpoint == record.versions.checkpoint_hash
-        then, again = then | curves.final(record.results.metrics), again | curves.final(run.metrics)
+        before, after = before | curves.final(record.results.metrics), after | curves.final(run.metrics)
     else:
         equal = found.comparison is not None and found.comparison.first_divergent is None
     if not equal:
-        found.grade = curves.grade(then, again)
+        found.grade = curves.grade(before, after)
         return
-    otherwise = curves.differing(then, again)
+    otherwise = curves.differing(before, after)
     found.grade = "different" if otherwise else "identical"  # equal weights, and yet other results are recorded
     for step, name in otherwise[:MOST_METRICS]:
         what = name if step == curves.FINAL else f"{name} at step {step}"
-        _cause(found, "metrics", what, then[step, name], again[step, name])
+        _cause(found, "metrics", what, before[step, name], after[step, name])
 
 
 def _cause(found: Findings, cause: Any, what: str, was: Any, now: Any) -> None:

@@ -62,11 +62,11 @@ def same(workspace: Workspace, revision: str, steps: int) -> Sameness:
         logger.info(f"training {name} for {steps} steps")
         with trees.isolated(workspace, "same", at) as tree:
             params.append(_parameters(tree))
-            words = _words(workspace, params[-1], steps)
-            run = trees.train(tree, words, workspace.main / layout.PROOFS / f"same-{'there' if at else 'here'}.log")
+            command = _training_args(workspace, params[-1], steps)
+            run = trees.train(tree, command, workspace.main / layout.PROOFS / f"same-{'there' if at else 'here'}.log")
             if run.outcome.exit_code:
-                said = next((line for line in reversed(run.outcome.tail) if line.strip()), "it said nothing")
-                raise TrainingError(f"{name} does not train here for a comparison: {said}", f"cat {run.log}")
+                last_line = next((line for line in reversed(run.outcome.tail) if line.strip()), "it said nothing")
+                raise TrainingError(f"{name} does not train here for a comparison: {last_line}", f"cat {run.log}")
             chains.append(run.digests)
             numbers.append(curves.read(tree.workdir))
             code.append(folder_hash(tree.workdir / CODE))
@@ -90,16 +90,16 @@ def _parameters(tree: Workspace) -> dict[str, Any]:
     return {key: value for key, value in content.items() if not isinstance(value, dict | list) and key not in NOT_TRAIN}
 
 
-def _words(workspace: Workspace, params: dict[str, Any], steps: int) -> list[str]:
+def _training_args(workspace: Workspace, params: dict[str, Any], steps: int) -> list[str]:
     """The command for a tree's parameters on the data of the working tree.
 
     Each step has a link of the chain and a row of the curves; the evaluation, which changes no weight, ends it.
     """
-    words = arguments_of(params | {"digest_interval": 1, "log_interval": 1, "eval_interval": steps})
+    args = arguments_of(params | {"digest_interval": 1, "log_interval": 1, "eval_interval": steps})
     for dataset in DATASETS:
         path = workspace.workdir / dataset.path
         if path.exists():
-            words += [f"--{trees.OPTIONS[dataset.param]}", str(path)]
+            args += [f"--{trees.OPTIONS[dataset.param]}", str(path)]
         elif dataset.required:
             raise DataError(f"{dataset.path} is not here", f"dvc pull {dataset.pointer}")
-    return [*words, "--stop_after", str(steps)]
+    return [*args, "--stop_after", str(steps)]

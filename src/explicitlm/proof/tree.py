@@ -105,12 +105,12 @@ def restore(data_store: DataStore, tree: Workspace, path: str, pointer: Pointer)
 
 
 def train(
-    tree: Workspace, words: list[str], log: Path, more: Mapping[str, str] | None = None, limit_s: float | None = None
+    tree: Workspace, command: list[str], log: Path, more: Mapping[str, str] | None = None, limit_s: float | None = None
 ) -> Run:
     """Runs a training command in a tree, without a tracker.
 
     Args:
-        words: the command, `accelerate launch 1_pretrain.py ...`.
+        command: `accelerate launch 1_pretrain.py ...`.
         more: environment variables over those of this process.
         limit_s: seconds after which it is ended.
     """
@@ -127,7 +127,7 @@ def train(
         **(more or {}),
     }
     outcome = run_logged(
-        [*words, "--no-use_swanlab"], log, environment, layout.TRAINING_SCRIPT, append=False, folder=tree.workdir,
+        [*command, "--no-use_swanlab"], log, environment, layout.TRAINING_SCRIPT, append=False, folder=tree.workdir,
         limit_s=limit_s,
     )  # fmt: skip
     return Run(

@@ -42,13 +42,13 @@ class Change:
 
     experiment: the new id; see `check_new`.
     command: what the user typed: typed again it makes the same bytes.
-    words: what is different.
+    summary: what is different.
     repeat: the same as data, for `explicitlm.lm.training.change`.
     """
 
     experiment: str
     command: str
-    words: str
+    summary: str
     repeat: dict[str, str | int]
 
 
@@ -76,9 +76,9 @@ def derive(workspace: Workspace, parent: Record, change: Change, write: Callable
     write_text(main / layout.pointer_file(experiment), pointer.text())
     store.save(main, record)
     paths = (layout.pointer_file(experiment), layout.record(experiment))
-    commit = git.commit_only(f"chore: 添加实验记录 {experiment} - {change.words}", *paths)
+    commit = git.commit_only(f"chore: 添加实验记录 {experiment} - {change.summary}", *paths)
     if commit:
-        git.tag(experiment, commit, f"{experiment} - {change.words}")
+        git.tag(experiment, commit, f"{experiment} - {change.summary}")
         logger.info(f"record: {layout.record(experiment)} committed as {commit[:8]}, tag {experiment}")
     workspace.main_dvc.checkout(layout.weights_pointer(experiment))
     return record
@@ -91,7 +91,7 @@ def _record(parent: Record, change: Change, author: str, pointer: Pointer) -> Re
     described = replace(
         parent.experiment,
         id=experiment,
-        description=f"{origin}, {change.words}",
+        description=f"{origin}, {change.summary}",
         timestamp=clock.now(),
         script="explicitlm knowledge",
         command=change.command,
@@ -126,5 +126,5 @@ def _record(parent: Record, change: Change, author: str, pointer: Pointer) -> Re
             checkpoint_pull=f"dvc pull {layout.weights_pointer(experiment)}",
             full_command=f"git checkout {experiment}~1 && {pull} && {change.command}",
         ),
-        lineage=Lineage(parent=origin, change=change.words, author=author, repeat=change.repeat),
+        lineage=Lineage(parent=origin, change=change.summary, author=author, repeat=change.repeat),
     )

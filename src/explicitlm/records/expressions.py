@@ -62,9 +62,9 @@ class Expression:
             tree = ast.parse(text.strip(), mode="eval")
             self._root = self._node(tree.body)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            said = error.msg if isinstance(error, SyntaxError) else "it cannot be read"
+            reason = error.msg if isinstance(error, SyntaxError) else "it cannot be read"
             equals = "; == compares" if "=" in text.replace("==", "") else ""
-            raise UsageError(f"{text!r} is not an expression: {said}{equals}", EXAMPLE) from None
+            raise UsageError(f"{text!r} is not an expression: {reason}{equals}", EXAMPLE) from None
 
     def __call__(self, lookup: Lookup) -> bool:
         """Whether it holds for an experiment whose values `lookup` gives by name, None for one that it lacks."""

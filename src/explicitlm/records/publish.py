@@ -82,7 +82,7 @@ def _publish(workspace: Workspace, experiments: list[str]) -> list[Record]:
         workspace.main_dvc.checkout(layout.weights_pointer(experiment))
         logger.info(f"weights: {layout.weights(experiment)}/")
         if each.record.outcome:
-            logger.info(f"outcome: {question.words(each.record.outcome)}")
+            logger.info(f"outcome: {question.describe(each.record.outcome)}")
     return [each.record for each in found]
 
 
@@ -113,16 +113,16 @@ def _find(workspace: Workspace, experiment: str) -> _Found:
     return _Found(replace(record, versions=versions), commit, pointers)
 
 
-def conclude(workspace: Workspace, experiment: str, words: str) -> None:
-    """Puts a person's words into an experiment's record, and commits that.
+def conclude(workspace: Workspace, experiment: str, conclusion: str) -> None:
+    """Puts a person's conclusion into an experiment's record, and commits that.
 
     Raises:
         UsageError: there is no such record, or no words.
     """
-    if not words.strip():
+    if not conclusion.strip():
         raise UsageError("the conclusion is empty", f'explicitlm conclude {experiment} "what you learnt"')
     workspace.git.check_committable()
-    record = replace(store.load(workspace.main, experiment), conclusion=words.strip())
+    record = replace(store.load(workspace.main, experiment), conclusion=conclusion.strip())
     store.save(workspace.main, record)
     commit = workspace.git.commit_only(f"chore: 记录结论 {experiment}", layout.record(experiment))
     logger.info(f"record: {layout.record(experiment)} {f'committed as {commit[:8]}' if commit else 'says so already'}")

@@ -84,15 +84,15 @@ def _environment(baseline: Record) -> list[str]:
 
 def answered(question: Question, metrics: Mapping[str, Any]) -> Outcome:
     """The outcome, from the final metrics; open without an expectation, or where a metric that it needs is missing."""
-    ours = _numbers(metrics)
-    differences = {name: (before, ours[name], ours[name] - before)
-                   for name, before in question.baseline.items() if name in ours}  # fmt: skip
+    current = _numbers(metrics)
+    differences = {name: (before, current[name], current[name] - before)
+                   for name, before in question.baseline.items() if name in current}  # fmt: skip
     verdict: Literal["held", "not_held", "open"] = "open"
     if question.expect:
         expectation = Expression(question.expect)
         if expectation.names <= differences.keys():
-            held = expectation(lambda name: differences[name][2])
-            verdict = "held" if held else "not_held"
+            is_met = expectation(lambda name: differences[name][2])
+            verdict = "held" if is_met else "not_held"
     return Outcome(
         against=question.against,
         expect=question.expect,
@@ -108,7 +108,7 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def words(outcome: Outcome) -> str:
+def describe(outcome: Outcome) -> str:
     """An outcome in one line: what was expected, whether it held, and the numbers that it is about."""
     about = Expression(outcome.expect).names if outcome.expect else set(outcome.differences)
     numbers = [

@@ -153,21 +153,21 @@ def _sections(record: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
         "description": str(experiment["description"]),
         "timestamp": str(experiment["timestamp"]),
         "duration_s": timing.get("duration_s"),
-        "against": _words(outcome.get("against")),
-        "expect": _words(outcome.get("expect")),
-        "outcome": _words(outcome.get("verdict")),
-        "conclusion": _words(record.get("conclusion")),
+        "against": _text(outcome.get("against")),
+        "expect": _text(outcome.get("expect")),
+        "outcome": _text(outcome.get("verdict")),
+        "conclusion": _text(record.get("conclusion")),
         "error": str(failure["error"]).split("\n", 1)[0] if failure.get("error") else None,
-        "checkpoint": _words(versions["checkpoint_hash"]),
-        "tag": _words(versions["experiment_tag"]),
-        "url": _words(results["swanlab_url"]),
-        "items": _words((results.get("items") or {}).get("md5")),
+        "checkpoint": _text(versions["checkpoint_hash"]),
+        "tag": _text(versions["experiment_tag"]),
+        "url": _text(results["swanlab_url"]),
+        "items": _text((results.get("items") or {}).get("md5")),
     }
     return {
         "head": head,
         "params": _plain(record["hyperparameters"]),
         "metrics": {key: value for key, value in _plain(results["metrics"]).items() if value is not None},
-        "data": {folder: _words(details["md5"]) if details else None for folder, details in record["data"].items()},
+        "data": {folder: _text(details["md5"]) if details else None for folder, details in record["data"].items()},
         "code": {
             "commit": str(versions["code_commit"]),
             "dirty": bool(code["dirty"]),
@@ -177,7 +177,7 @@ def _sections(record: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def _words(value: Any) -> str | None:
+def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 

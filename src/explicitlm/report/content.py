@@ -114,9 +114,9 @@ class Content:
     def _name(self, group: Group) -> str:
         """Its first experiment, and the parameters that are not as in the first group."""
         first, row = (next(iter(each.by_seed.values())) for each in (self.groups[0], group))
-        told = [f"{name}={row.params.get(name)}" for name in self.parameters
+        settings = [f"{name}={row.params.get(name)}" for name in self.parameters
                 if name != "seed" and row.params.get(name) != first.params.get(name)]  # fmt: skip
-        return f"{group.name}: {', '.join(told)}" if told else group.name
+        return f"{group.name}: {', '.join(settings)}" if settings else group.name
 
     def pictures(self) -> dict[str, str]:
         """SVG by name, those for which there is something to show."""
@@ -200,8 +200,10 @@ class Content:
             baseline = by_id[named[0].head["against"]]
             if seeds.group_key(baseline) != seeds.group_key(named[0]):
                 compared = seeds.compare(self._everything, baseline.id, named[0].id, 1)
-                told = self._facts(baseline, named[0]) if len(found) < MOST_FACTS else (None, "too many to list here")
-                found.append(Compared(baseline.id, named[0].id, seeds.words(compared), *told))
+                details = (
+                    self._facts(baseline, named[0]) if len(found) < MOST_FACTS else (None, "too many to list here")
+                )
+                found.append(Compared(baseline.id, named[0].id, seeds.describe(compared), *details))
         return found
 
     def _facts(self, baseline: Row, row: Row) -> tuple[FactComparison | None, str]:

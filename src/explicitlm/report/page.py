@@ -74,7 +74,7 @@ def render(content: Content, drawn: dict[str, str], problems: Sequence[Problem])
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["item"] = facts.change_words
+    environment.filters["item"] = facts.describe_change
     environment.filters["shown"] = lambda value, name="": table.shown(name, value)
     loader = environment.loader
     assert loader is not None

@@ -70,11 +70,11 @@ def curves(title: str, y_label: str, series: Mapping[str, Sequence[tuple[float, 
     return picture(title, WIDTH, HEIGHT + used + 4, [*parts, *marks])
 
 
-def _dot(experiment: str, place: tuple[float, float], fill: str, words: str) -> str:
-    """A point of an experiment. words: told when it is pointed at."""
+def _dot(experiment: str, place: tuple[float, float], fill: str, label: str) -> str:
+    """A point of an experiment. label: shown when it is pointed at."""
     return (
         f'<circle class="mark" data-id="{escape(experiment, quote=True)}" cx="{place[0]:.1f}" cy="{place[1]:.1f}" '
-        f'r="4" fill="{fill}" fill-opacity="0.75"><title>{escape(words)}</title></circle>'
+        f'r="4" fill="{fill}" fill-opacity="0.75"><title>{escape(label)}</title></circle>'
     )
 
 
@@ -113,8 +113,8 @@ def scatter(title: str, labels: tuple[str, str], marks: Sequence[Mark], names: S
     kinds = list(dict.fromkeys(mark.kind for mark in marks))
     for mark in marks:
         across = x.place(mark.x if numeric else float(texts.index(str(mark.x))))
-        words = f"{mark.id}: {mark.x}, {mark.y:.5g}"
-        parts.append(_dot(mark.id, (across, y.place(mark.y)), colour(kinds.index(mark.kind)), words))
+        label = f"{mark.id}: {mark.x}, {mark.y:.5g}"
+        parts.append(_dot(mark.id, (across, y.place(mark.y)), colour(kinds.index(mark.kind)), label))
     beside, used = legend([names[kind] for kind in kinds], WIDTH, HEIGHT + 12) if len(kinds) <= 8 else ([], 0)
     return picture(title, WIDTH, HEIGHT + used + 4, [*parts, *beside])
 
@@ -130,9 +130,9 @@ def spreads(title: str, label: str, groups: Sequence[tuple[str, Sequence[float],
     everything = [value for _, values, interval in groups for value in (*values, *(interval or ()))]
     x = axis(everything, left, WIDTH - RIGHT)
     parts = []
-    for place, words in x.ticks:
+    for place, tick_label in x.ticks:
         parts.append(f'<line class="grid" x1="{place:.1f}" x2="{place:.1f}" y1="{TOP}" y2="{height - BOTTOM}"/>')
-        parts.append(text(place, height - BOTTOM + 16, words, "middle"))
+        parts.append(text(place, height - BOTTOM + 16, tick_label, "middle"))
     for place, (name, values, interval) in enumerate(groups):
         middle = TOP + row * place + row / 2
         parts.append(text(left - 8, middle + 4, f"{cut(name, 32)} (n={len(values)})", "end"))
@@ -153,7 +153,7 @@ def lineage(
     """From data and code to experiments to weights: boxes in columns, lines between them.
 
     Args:
-        columns: heading and (key, words) of its boxes. edges: pairs of keys.
+        columns: heading and (key, label) of its boxes. edges: pairs of keys.
     """
     size, gap, step = 150, 30, 30
     tallest = max(len(boxes) for _, boxes in columns)
@@ -164,12 +164,12 @@ def lineage(
         left = 14 + number_ * (size + gap)
         parts.append(text(left, TOP + 8, heading, more=' class="quiet"'))
         first = TOP + 20 + (tallest - len(boxes)) * step / 2
-        for place, (key, words) in enumerate(boxes):
+        for place, (key, label) in enumerate(boxes):
             top = first + place * step
             places[key] = (left, top + 11)
             parts.append(f'<rect x="{left}" y="{top:.1f}" width="{size}" height="22" rx="4" fill="#f4f7fa" '
                          f'stroke="{colour(0)}"/>')  # fmt: skip
-            parts.append(text(left + 7, top + 15, cut(words, 21)))
+            parts.append(text(left + 7, top + 15, cut(label, 21)))
     lines = []
     for begin, end in edges:
         (x1, y1), (x2, y2) = places[begin], places[end]

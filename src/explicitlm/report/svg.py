@@ -90,9 +90,9 @@ def dash(place: int) -> str:
     return DASHES[place] if place < len(DASHES) else ""
 
 
-def text(x: float, y: float, words: str, anchor: str = "start", more: str = "") -> str:
+def text(x: float, y: float, content: str, anchor: str = "start", more: str = "") -> str:
     """A text, escaped."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{escape(words)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{escape(content)}</text>'
 
 
 def frame(width: int, height: int, x: Axis, y: Axis, labels: tuple[str, str], turned: bool = False) -> list[str]:
@@ -104,13 +104,13 @@ def frame(width: int, height: int, x: Axis, y: Axis, labels: tuple[str, str], tu
     """
     bottom = height - BOTTOM
     parts = []
-    for place, words in y.ticks:
+    for place, label in y.ticks:
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{width - RIGHT}" y1="{place:.1f}" y2="{place:.1f}"/>')
-        parts.append(text(LEFT - 6, place + 4, words, "end"))
-    for place, words in x.ticks:
+        parts.append(text(LEFT - 6, place + 4, label, "end"))
+    for place, label in x.ticks:
         parts.append(f'<line class="tick" x1="{place:.1f}" x2="{place:.1f}" y1="{bottom}" y2="{bottom + 4}"/>')
         angle = f' transform="rotate(-28 {place:.1f} {bottom + 16})"' if turned else ""
-        parts.append(text(place, bottom + 16, words, "end" if turned else "middle", angle))
+        parts.append(text(place, bottom + 16, label, "end" if turned else "middle", angle))
     parts.append(f'<line class="axis" x1="{LEFT}" x2="{width - RIGHT}" y1="{bottom}" y2="{bottom}"/>')
     parts.append(text((LEFT + width - RIGHT) / 2, height - 8, labels[0], "middle"))
     parts.append(text(LEFT, TOP - 8, labels[1], "start", ' class="quiet"'))
@@ -121,13 +121,13 @@ def legend(names: Sequence[str], width: int, top: float) -> tuple[list[str], flo
     """Names beside their colours, in as many lines as they need; and the height that takes."""
     parts, x, y = [], float(LEFT), top
     for place, name in enumerate([*names[:_MOST_LEGEND], *(["others"] if len(names) > _MOST_LEGEND else [])]):
-        words = cut(name, 48)
-        size = 34 + sum(13 if ord(letter) > 0x2E80 else 7 for letter in words)
+        label = cut(name, 48)
+        size = 34 + sum(13 if ord(letter) > 0x2E80 else 7 for letter in label)
         if x + size > width - RIGHT and x > LEFT:
             x, y = float(LEFT), y + 18
         parts.append(f'<line x1="{x:.0f}" x2="{x + 22:.0f}" y1="{y - 4:.0f}" y2="{y - 4:.0f}" stroke="{colour(place)}" '
                      f'stroke-width="3" stroke-dasharray="{dash(place)}"/>')  # fmt: skip
-        parts.append(text(x + 27, y, words))
+        parts.append(text(x + 27, y, label))
         x += size + 8
     return parts, y - top + 18 if names else 0.0
 

@@ -120,16 +120,20 @@ def _run(workspace: Workspace, folder: Path, root: Path, place: str, jobs: dict[
     experiment = folder.name
     log = root / layout.log(experiment)
     step, steps, loss, speed = _last_report(log)
-    begun, said = _times(folder / "status.json", log)
+    begun, written = _times(folder / "status.json", log)
     state = _state(status, place, jobs.get(experiment))
-    left = (said - begun) / step * (steps - step) if step and steps and begun and said and state == "running" else None
+    left = (
+        (written - begun) / step * (steps - step)
+        if step and steps and begun and written and state == "running"
+        else None
+    )
     question = _json(folder / "manifest.json").get("question") or {}
     against = question.get("against")
     there = _baseline_loss(workspace, against, step) if against and step else None
     return Run(
         experiment, place, state, step, steps, loss, speed, left, against,
         None if there is None or loss is None else loss - there,
-        max(0.0, time.time() - said) if said else None,
+        max(0.0, time.time() - written) if written else None,
     )  # fmt: skip
 
 

@@ -31,15 +31,15 @@ def watch(workspace: Workspace, notify: str | None, every: float, show: Callable
     if notify and urllib.parse.urlsplit(notify).scheme not in ("http", "https"):
         raise UsageError(f"{notify!r} is no http address", "explicitlm watch --notify https://HOST/PATH")
     before = {run.id: run for run in current(workspace) if run.under_way}
-    told: set[tuple[str, str]] = set()
+    notified: set[tuple[str, str]] = set()
     while True:
         now = {run.id: run for run in current(workspace)}
         show([run for run in now.values() if run.under_way or run.id in before])
         for run in now.values():
             for event in _events(run, before.get(run.id)):
-                if (event, run.id) not in told:
-                    told.add((event, run.id))
-                    _tell(notify, event, run)
+                if (event, run.id) not in notified:
+                    notified.add((event, run.id))
+                    _notify(notify, event, run)
         before |= {run.id: run for run in now.values() if run.under_way}
         if not any(run.under_way for run in now.values()):
             return
@@ -54,7 +54,7 @@ def _events(run: Run, before: Run | None) -> list[str]:
     return [*events, *(["diverged"] if run.as_dict()["diverged"] else [])]
 
 
-def _tell(notify: str | None, event: str, run: Run) -> None:
+def _notify(notify: str | None, event: str, run: Run) -> None:
     logger.info(f"{run.id} {event}: {run.state}")
     if notify is None:
         return
