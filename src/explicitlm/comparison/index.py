@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from explicitlm.common.shown import markdown as words
+from explicitlm.common.shown import markdown as escaped
 from explicitlm.comparison import seeds, statistics
 from explicitlm.comparison.table import number
 from explicitlm.records.rows import Row
@@ -57,5 +57,5 @@ def _table(group: Sequence[Row], verdicts: Mapping[str, Verdict]) -> list[str]:
         checked = verdicts.get(row.id)
         again = f"{checked.verdict.replace('_', ' ')} ({checked.how})" if checked else ""
         cells = (head["seed"], head["description"], question, came_out, learnt, again)
-        lines.append(f"| {' | '.join([f'[{row.id}]({row.id}.json)', *(words(str(cell)) for cell in cells)])} |")
+        lines.append(f"| {' | '.join([f'[{row.id}]({row.id}.json)', *(escaped(str(cell)) for cell in cells)])} |")
     return lines

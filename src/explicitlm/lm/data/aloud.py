@@ -82,33 +82,33 @@ class Reciter:
         ids_ES1 = np.full((count, self._length + 1), self._marks[2], dtype=np.int64)
         label_ES1 = np.full((count, self._length + 1), -1, dtype=np.int64)
         swaps: list[tuple[int, int]] = []
-        said: list[list[int]] = []
+        row_tokens: list[list[int]] = []
         for sequence in range(count):
             for row, tokens in self._fill(first + sequence, ids_ES1[sequence], label_ES1[sequence]).items():
                 swaps.append((sequence, row))
-                said.append(tokens + [self._marks[2]] * (row_length - len(tokens)))
+                row_tokens.append(tokens + [self._marks[2]] * (row_length - len(tokens)))
         inputs_ES, targets_ES = ids_ES1[:, :-1].reshape(shape).copy(), ids_ES1[:, 1:].reshape(shape).copy()
         inputs_ES[targets_ES == self._marks[2]] = self._marks[2]
         swap_M2 = np.array(swaps, dtype=np.int64).reshape(-1, 2)
-        token_ML = np.array(said, dtype=np.int64).reshape(-1, row_length)
+        token_ML = np.array(row_tokens, dtype=np.int64).reshape(-1, row_length)
         return ReadAloud(inputs_ES, targets_ES, label_ES1[:, 1:].reshape(shape).copy(), swap_M2, token_ML)
 
     def _fill(self, number: int, ids_S: NDArray[np.int64], label_S: NDArray[np.int64]) -> dict[int, list[int]]:
         """Writes one sequence and its labels in place; returns what each row read says in it."""
         start, end, _ = self._marks
-        place, said = 0, dict[int, list[int]]()
+        place, tokens_by_row = 0, dict[int, list[int]]()
         for row in self._drawn(number):
             swapped = self._swapped(row, number)
-            if row in said or swapped is None:
+            if row in tokens_by_row or swapped is None:
                 continue
-            said[row], (a, b) = swapped
-            stream = [start, *said[row], end]
+            tokens_by_row[row], (a, b) = swapped
+            stream = [start, *tokens_by_row[row], end]
             label_S[place + 1 + a : place + 1 + b] = row
             ids_S[place : place + len(stream)] = stream[: len(ids_S) - place]
             place += len(stream)
             if place >= len(ids_S):
                 break
-        return said
+        return tokens_by_row
 
     def _drawn(self, number: int) -> list[int]:
         """Rows in the order of endless shuffles: `_at_once` of them a sequence, and half as many to spare."""
@@ -126,9 +126,9 @@ class Reciter:
         """A row's tokens with another's object; None where that is longer than a row, or nothing is alike."""
         alike = self._alike[self._predicate[row]]
         other = alike[int(splitmix64(np.uint64(self._seed) ^ np.uint64(number << 24 | row)) % np.uint64(len(alike)))]
-        own, theirs = self._tokens(row), self._tokens(other)
+        own, donor = self._tokens(row), self._tokens(other)
         (a, b), (c, d) = self._objects_N2[row].tolist(), self._objects_N2[other].tolist()
-        tokens = [*own[:a], *theirs[c:d], *own[b:]]
+        tokens = [*own[:a], *donor[c:d], *own[b:]]
         return None if len(tokens) > self._rows_NL.shape[1] else (tokens, (a, a + d - c))
 
     def _tokens(self, row: int) -> list[int]:

@@ -133,9 +133,9 @@ def _fact_of(entry: Any, place: str, file: str, line: int) -> Fact:
     if isinstance(entry, dict):
         sentence = entry.get("sentence", entry.get("text"))
         if isinstance(sentence, str):
-            subject, predicate, said = (_text(entry.get(key)) for key in ("subject", "predicate", "object"))
+            subject, predicate, object_text = (_text(entry.get(key)) for key in ("subject", "predicate", "object"))
             uuid = id_of(entry.get("uuid"), place)
-            return _clean(Fact(sentence, uuid, subject, predicate, said, file, line), place)
+            return _clean(Fact(sentence, uuid, subject, predicate, object_text, file, line), place)
     raise DataError(
         f'{place}: no fact (a string, or an object with "target", "sentence" or "text")',
         "correct the entry in the knowledge base",
@@ -268,9 +268,9 @@ def read_cache(
             or knowledge base.
     """
     rows_NL = read_cache_rows(path, shape_NL, vocab_size)
-    held = cached_facts(path, shape_NL[0], facts)
-    _check_words(path, rows_NL, {row: fact for row, fact in held.items() if fact.sentence}, tokenizer)
-    return knowledge_of(rows_NL, held, tokenizer)
+    fact_of_row = cached_facts(path, shape_NL[0], facts)
+    _check_tokens(path, rows_NL, {row: fact for row, fact in fact_of_row.items() if fact.sentence}, tokenizer)
+    return knowledge_of(rows_NL, fact_of_row, tokenizer)
 
 
 def read_cache_rows(path: Path, shape_NL: tuple[int, int], vocab_size: int) -> NDArray[np.uint16]:
@@ -313,17 +313,18 @@ def cached_facts(path: Path, rows: int, facts: list[Fact]) -> dict[int, Fact]:
     return {row: known.get(uuid, Fact("", uuid)) for uuid, row in row_of.items()}
 
 
-def _check_words(path: Path, rows_NL: NDArray[np.uint16], facts: dict[int, Fact], tokenizer: TextTokenizer) -> None:
+def _check_tokens(path: Path, rows_NL: NDArray[np.uint16], facts: dict[int, Fact], tokenizer: TextTokenizer) -> None:
     """Refuses a cache in which a fact's row is not what this tokenizer makes of the knowledge base's sentence."""
     length = rows_NL.shape[1]
     for (row, fact), ids in zip(
         facts.items(), tokenizer.encode_batch([f.sentence for f in facts.values()]), strict=True
     ):
-        held = [int(token) for token in rows_NL[row] if token != tokenizer.pad_id]
-        if held != ids[:length]:
+        row_ids = [int(token) for token in rows_NL[row] if token != tokenizer.pad_id]
+        if row_ids != ids[:length]:
             raise DataError(
                 f"the knowledge cache in {path} was made with another tokenizer or from another knowledge base: "
-                f"with this tokenizer row {row} says {tokenizer.decode(held)!r}, fact {fact.uuid} is {fact.sentence!r}",
+                f"with this tokenizer row {row} says {tokenizer.decode(row_ids)!r}, "
+                f"fact {fact.uuid} is {fact.sentence!r}",
                 "make the cache again from this knowledge base with this tokenizer, or remove it",
             )
 

@@ -154,16 +154,16 @@ class FactFinder:
     """
 
     def __init__(self, facts: Mapping[int, Fact]) -> None:
-        self._told: dict[str, list[tuple[str, int]]] = defaultdict(list)
+        self._facts_by_subject: dict[str, list[tuple[str, int]]] = defaultdict(list)
         for row, fact in facts.items():
             if fact.subject and fact.object:
-                self._told[fact.subject].append((fact.object, row))
+                self._facts_by_subject[fact.subject].append((fact.object, row))
         by_length: dict[int, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
-        for subject in self._told:
+        for subject in self._facts_by_subject:
             start = subject.encode()[:_PREFIX]
             by_length[len(start)][int.from_bytes(start, "little")].append(subject)
         self._starts = [_Starts(length, subjects) for length, subjects in by_length.items()]
-        self._order = {subject: place for place, subject in enumerate(self._told)}
+        self._order = {subject: place for place, subject in enumerate(self._facts_by_subject)}
 
     def starts(self, raw: bytes) -> Iterator[tuple[int, list[str]]]:
         """Bytes of a text at which the first bytes of some subjects stand, in no order."""
@@ -183,15 +183,15 @@ class FactFinder:
         """
         if subjects is None:
             subjects = {subject for _, some in self.starts(text.encode()) for subject in some}
-        said: dict[str, list[tuple[str, int]]] = defaultdict(list)
+        sources_by_object: dict[str, list[tuple[str, int]]] = defaultdict(list)
         for subject in sorted(subjects, key=self._order.__getitem__):
             if next(_occurrences(text, subject), None) is not None:
-                for words, row in self._told[subject]:
-                    said[words].append((subject, row))
-        for words, sources in said.items():
-            for place in _occurrences(text, words):
+                for object_text, row in self._facts_by_subject[subject]:
+                    sources_by_object[object_text].append((subject, row))
+        for object_text, sources in sources_by_object.items():
+            for place in _occurrences(text, object_text):
                 row = max(sources, key=lambda source: text.rfind(source[0], 0, place))[1]
-                yield place, place + len(words), row
+                yield place, place + len(object_text), row
 
 
 class _Starts:
@@ -215,13 +215,13 @@ class _Starts:
             return np.asarray((starts_K * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - _TABLE_BITS))
 
 
-def _occurrences(text: str, words: str) -> Iterator[int]:
+def _occurrences(text: str, phrase: str) -> Iterator[int]:
     """Where words stand in a text and are not a part of a longer word."""
-    place = text.find(words)
+    place = text.find(phrase)
     while place >= 0:
-        if not (_joined(text, place) or _joined(text, place + len(words))):
+        if not (_joined(text, place) or _joined(text, place + len(phrase))):
             yield place
-        place = text.find(words, place + 1)
+        place = text.find(phrase, place + 1)
 
 
 def _joined(text: str, place: int) -> bool:

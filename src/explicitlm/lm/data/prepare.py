@@ -83,9 +83,9 @@ def prepare(config: TrainConfig, sources: Sources, store: Path, note: Path, vers
         made += [f"{TOKENS_FOLDER}/{name}/{part}" for part in (META, TOKENS)]
     labels = None
     if config.router == "content" and not config.disable_memory:
-        held = _held_facts(config, sources, facts)
-        path = labels_path(train.digest, held, tokenizer, store / LABELS_FOLDER)
-        labels = prepare_labels(path, train.tokens_T, held, tokenizer)
+        bank_facts = _bank_facts(config, sources, facts)
+        path = labels_path(train.digest, bank_facts, tokenizer, store / LABELS_FOLDER)
+        labels = prepare_labels(path, train.tokens_T, bank_facts, tokenizer)
         made.append(f"{LABELS_FOLDER}/{path.name}")
     made = [name for name in made if (store / name).exists()]  # a tokenizer that came with the data is none of ours
     if files:
@@ -143,7 +143,7 @@ def _adopt_tokens(shared: Path, folder: Path, tokenizer: TextTokenizer) -> None:
     logger.info(f"tokens: shared in {shared}")
 
 
-def _held_facts(config: TrainConfig, sources: Sources, facts: list[Fact]) -> dict[int, Fact]:
+def _bank_facts(config: TrainConfig, sources: Sources, facts: list[Fact]) -> dict[int, Fact]:
     """The facts of the bank that a training makes, by row."""
     if sources.cache and holds_array(sources.cache):
         return cached_facts(sources.cache, config.knowledge_num, facts)

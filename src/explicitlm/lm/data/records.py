@@ -135,13 +135,13 @@ def _parquet_rows(path: Path, columns: Sequence[str] | None) -> Iterator[dict[st
     try:
         with ParquetFile(path) as file:
             names = file.schema_arrow.names
-            wanted = names if columns is None else [name for name in columns if name in names]
-            if not wanted:
+            selected = names if columns is None else [name for name in columns if name in names]
+            if not selected:
                 raise DataError(
                     f"{path}: no column {' or '.join(columns or ())} (columns: {', '.join(names) or 'none'})",
                     'name the column of the documents "text"',
                 )
-            for batch in file.iter_batches(_ROWS, columns=wanted):
+            for batch in file.iter_batches(_ROWS, columns=selected):
                 yield from batch.to_pylist()
     except (ArrowException, OSError) as error:
         raise DataError(f"{path}: not a readable parquet file ({error})", "bring the file again") from None

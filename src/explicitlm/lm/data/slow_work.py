@@ -26,7 +26,7 @@ class SlowWork:
 
     def __init__(self, what: str, total: int, done: int = 0) -> None:
         self._what, self._total, self._done, self._first = what, max(total, 1), done, done
-        self._start = self._told = time.monotonic()
+        self._start = self._reported = time.monotonic()
         self._bar = _bar(what, self._total, done) if sys.stderr.isatty() else None
 
     def advance(self, size: int) -> None:
@@ -35,8 +35,8 @@ class SlowWork:
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=min(self._done, self._total))
         now = time.monotonic()
-        if now - self._told >= _EVERY_S:
-            self._told = now
+        if now - self._reported >= _EVERY_S:
+            self._reported = now
             speed = (self._done - self._first) / (now - self._start)
             share = min(self._done / self._total, 1.0)
             logger.info(f"{self._what}: {self._done / 1e6:,.0f} MB, about {share:.0%}, {speed / 1e6:.0f} MB/s")

@@ -42,17 +42,17 @@ def _byte_alphabet() -> dict[str, int]:
     return table
 
 
-def object_span(tokens: Sequence[int], said: str, table: Sequence[bytes]) -> tuple[int, int]:
-    """The places [a, b) of the tokens that say `said` where it stands last; (0, 0) where it does not stand.
+def object_span(tokens: Sequence[int], object_text: str, table: Sequence[bytes]) -> tuple[int, int]:
+    """The places [a, b) of the tokens that say `object_text` where it stands last; (0, 0) where it does not stand.
 
     Places are found by characters: a tokenizer may join a word with its neighbour, or write it in another way inside a
     sentence than alone.
     """
     pieces = [table[token] if token < len(table) else b"" for token in tokens]
-    start = b"".join(pieces).rfind(said.encode()) if said else -1
+    start = b"".join(pieces).rfind(object_text.encode()) if object_text else -1
     if start < 0:
         return 0, 0
-    stop, place, first, end = start + len(said.encode()), 0, len(pieces), 0
+    stop, place, first, end = start + len(object_text.encode()), 0, len(pieces), 0
     for number, piece in enumerate(pieces):
         if place < stop and place + len(piece) > start and piece:
             first, end = min(first, number), number + 1

@@ -59,9 +59,9 @@ def generate(
         choose: takes the place of reading the best row.
     """
     ids, draw = prompt_ids(checkpoint, prompt), torch.Generator().manual_seed(seed)
-    said: list[int] = []
+    generated: list[int] = []
     for _ in range(length):
-        window = torch.tensor([[*ids, *said][-checkpoint.config.max_seq_len :]])
+        window = torch.tensor([[*ids, *generated][-checkpoint.config.max_seq_len :]])
         logits = checkpoint.model(window, choose=choose).logits_BSV[0, -1].float()
         logits[[checkpoint.tokenizer.pad_id, checkpoint.tokenizer.start_id]] = -torch.inf
         if temperature > 0:
@@ -70,8 +70,8 @@ def generate(
             token = int(logits.argmax())
         if token == checkpoint.tokenizer.end_id:
             break
-        said.append(token)
-    return checkpoint.tokenizer.decode(said)
+        generated.append(token)
+    return checkpoint.tokenizer.decode(generated)
 
 
 @torch.inference_mode()
@@ -92,13 +92,13 @@ def trace(checkpoint: Checkpoint, prompt: str) -> list[Read]:
     reads = []
     for place, row in enumerate(rows):
         tokens = model.bank.read(torch.tensor(row)).tolist()
-        words = [
+        token_weights = [
             (tokenizer.decode([token]), [float(weight[0, place, at]) for weight in output.weights])
             for at, token in enumerate(tokens)
             if token != tokenizer.pad_id
         ]
         name = tokenizer.decode([ids[place]]) or "<start>"
-        reads.append(Read(name, row, tokenizer.decode([t for t in tokens if t != tokenizer.pad_id]), words))
+        reads.append(Read(name, row, tokenizer.decode([t for t in tokens if t != tokenizer.pad_id]), token_weights))
     return reads
 
 

@@ -31,8 +31,8 @@ def make(checkpoint: Checkpoint, change: Change) -> str:
     """
     try:
         if change["verb"] == "add":
-            sentence, subject, predicate, said = (str(change[key]) for key in _ADDED)
-            row = add_fact(checkpoint, Fact(sentence, None, subject, predicate, said))
+            sentence, subject, predicate, object_text = (str(change[key]) for key in _ADDED)
+            row = add_fact(checkpoint, Fact(sentence, None, subject, predicate, object_text))
             return f"row {row}: + {sentence!r}"
         row = int(change["row"])
         if change["verb"] == "edit":
@@ -47,19 +47,19 @@ def make(checkpoint: Checkpoint, change: Change) -> str:
     raise UsageError(f"{change['verb']!r} is no change of knowledge", "explicitlm knowledge --help")
 
 
-def row_saying(checkpoint: Checkpoint, words: str) -> int:
+def row_saying(checkpoint: Checkpoint, phrase: str) -> int:
     """The row of the only fact whose sentence contains some words.
 
     Raises:
         UsageError: none does, or several do.
     """
-    found = [row for row, fact in sorted(checkpoint.facts.items()) if words.casefold() in fact.sentence.casefold()]
+    found = [row for row, fact in sorted(checkpoint.facts.items()) if phrase.casefold() in fact.sentence.casefold()]
     if len(found) == 1:
         return found[0]
     if not found:
-        raise UsageError(f"no fact says {words!r}", "explicitlm knowledge search ID WORDS")
+        raise UsageError(f"no fact says {phrase!r}", "explicitlm knowledge search ID WORDS")
     some = "; ".join(f"row {row}: {checkpoint.facts[row].sentence}" for row in found[:3])
-    raise UsageError(f"{len(found)} facts say {words!r}, such as {some}", "give more of the words, or --row")
+    raise UsageError(f"{len(found)} facts say {phrase!r}, such as {some}", "give more of the words, or --row")
 
 
 def _main() -> None:

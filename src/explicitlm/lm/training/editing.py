@@ -50,7 +50,7 @@ def add_facts(checkpoint: Checkpoint, facts: Sequence[Fact]) -> list[int]:
     return rows
 
 
-def edit_fact(checkpoint: Checkpoint, row: int, said: str) -> Fact:
+def edit_fact(checkpoint: Checkpoint, row: int, object_text: str) -> Fact:
     """Puts another object into a fact's sentence and row; returns the fact as it now is.
 
     Raises:
@@ -63,7 +63,7 @@ def edit_fact(checkpoint: Checkpoint, row: int, said: str) -> Fact:
             "remove the row and add the new sentence",
         )
     before, _, after = fact.sentence.rpartition(fact.object)
-    changed = replace(fact, sentence=f"{before}{said}{after}", object=said, uuid=None)
+    changed = replace(fact, sentence=f"{before}{object_text}{after}", object=object_text, uuid=None)
     _write(checkpoint, row, changed)
     checkpoint.model.build_index()
     return changed

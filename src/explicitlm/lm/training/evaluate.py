@@ -61,7 +61,7 @@ class Evaluator:
         self._known_batches = list(_batches_of([row for row in rows if row.item in about_objects]))
         self._known = sorted(about_objects)
         self._read_N = torch.zeros(len(knowledge.rows_NL) if knowledge else 0, dtype=torch.float64)
-        self._told = set() if run_data.labels is None else set(np.unique(run_data.labels.rows_K).tolist())
+        self._rows_in_text = set() if run_data.labels is None else set(np.unique(run_data.labels.rows_K).tolist())
         self._tasks: Tensor | None = None
 
     def run(self, model: ExplicitLM, device: torch.device) -> dict[str, float] | None:
@@ -130,8 +130,8 @@ class Evaluator:
                 output: ModelOutput = model(ids_BS, choose=_given(batch, ids_BS) if oracle else None)
                 self._note(output)
                 found_BF = _found(model, output, batch)
-                for row, said, found in zip(batch, _scores(output, ids_BS, batch), found_BF, strict=True):
-                    result[row.item, row.choice] = torch.tensor([*said, *found], dtype=torch.float64)
+                for row, score, found in zip(batch, _scores(output, ids_BS, batch), found_BF, strict=True):
+                    result[row.item, row.choice] = torch.tensor([*score, *found], dtype=torch.float64)
         return self._group.sum(result)
 
     def _note(self, output: ModelOutput) -> None:
@@ -153,8 +153,8 @@ class Evaluator:
             if numbers:
                 values[f"val/acc_{task}"] = float(np.mean(self.right(tasks, numbers)))
             if numbers and task == "object_prediction":
-                said = [float(tasks[n, items[n].answer, 1]) for n in numbers]
-                values["val/greedy_object_prediction"] = float(np.mean(said))
+                greedy = [float(tasks[n, items[n].answer, 1]) for n in numbers]
+                values["val/greedy_object_prediction"] = float(np.mean(greedy))
         return values
 
     def _memory(self, model: ExplicitLM, device: torch.device, tasks: Tensor) -> dict[str, float]:
@@ -172,12 +172,12 @@ class Evaluator:
             "val/memory_rows_read": (self._group.sum(self._read_N) > 0).double().tolist(),
         }
         if model.router is not None:
-            told = [self._row_of(n) in self._told for n in known]
+            in_text = [self._row_of(n) in self._rows_in_text for n in known]
             oracle = self.examine(model, device, self._known_batches, oracle=True)
             values |= {
                 "val/index_recall": exact,
-                "val/acc_facts_in_text": [r for r, t in zip(right, told, strict=True) if t],
-                "val/acc_facts_bank_only": [r for r, t in zip(right, told, strict=True) if not t],
+                "val/acc_facts_in_text": [r for r, t in zip(right, in_text, strict=True) if t],
+                "val/acc_facts_bank_only": [r for r, t in zip(right, in_text, strict=True) if not t],
                 "val/acc_oracle": self.right(oracle, known),
                 "val/acc_facts_edited": self._edited(model, device),
             }
@@ -192,7 +192,7 @@ class Evaluator:
         """Whether the new answer wins after a wrong choice was written into the row, for up to `_EDITS` items."""
         assert model.bank is not None and self._run_data.knowledge is not None
         tokenizer, items = self._run_data.tokenizer, self._run_data.items
-        rows, tokens, spans, numbers, wanted = [], [], [], [], []
+        rows, tokens, spans, numbers, choices = [], [], [], [], []
         for number in self._known[:: max(1, len(self._known) // _EDITS)][:_EDITS]:
             row, item = self._row_of(number), items[number]
             choice = (item.answer + 1) % len(item.choices)
@@ -207,24 +207,24 @@ class Evaluator:
                 tokens.append(edit[0])
                 spans.append(edit[1])
                 numbers.append(number)
-                wanted.append(choice)
+                choices.append(choice)
         if not rows:
             return []
         batches = list(_batches_of([r for b in self._known_batches for r in b if r.item in set(numbers)]))
         with model.bank.swapped(*(torch.tensor(part, device=device) for part in (rows, tokens, spans))):
             tasks = self.examine(model, device, batches)
         scores = [tasks[n, : len(items[n].choices), 0] for n in numbers]
-        return [int(score.argmax()) == choice for score, choice in zip(scores, wanted, strict=True)]
+        return [int(score.argmax()) == choice for score, choice in zip(scores, choices, strict=True)]
 
 
 def with_object(
-    row: list[int], span: tuple[int, ...], said: list[int], pad_id: int
+    row: list[int], span: tuple[int, ...], new_object: list[int], pad_id: int
 ) -> tuple[list[int], tuple[int, int]] | None:
     """A row's tokens and object span with another object; None where the row has none or the new one does not fit."""
-    tokens = [*row[: span[0]], *said, *(token for token in row[span[1] :] if token != pad_id)]
+    tokens = [*row[: span[0]], *new_object, *(token for token in row[span[1] :] if token != pad_id)]
     if not span[1] or len(tokens) > len(row):
         return None
-    return tokens + [pad_id] * (len(row) - len(tokens)), (span[0], span[0] + len(said))
+    return tokens + [pad_id] * (len(row) - len(tokens)), (span[0], span[0] + len(new_object))
 
 
 def _rows(run_data: RunData, row_of: dict[str, int], length: int) -> list[Row]:

@@ -153,7 +153,7 @@ class Trainer:
                 return self._summary()  # a signal that comes now has nothing left to interrupt
             if stop_after is not None and self._step >= stop_after:
                 return None
-            self._leave_if_told()
+            self._leave_if_signalled()
             self._train_micro_batch()
             if self._micro == self._plan.micro_batches(self._step):
                 self._train_step()
@@ -244,12 +244,12 @@ class Trainer:
         with self._observers.pause():
             values = self._evaluator.run(self._model, self._accelerator.device)
         if values is None:
-            self._leave_if_told()
+            self._leave_if_signalled()
             return
         self._evaluated, self._val = self._step, values
         self._observers.val(self._step, values, self._summary())
 
-    def _leave_if_told(self) -> None:
+    def _leave_if_signalled(self) -> None:
         """Saves and ends the run when any process has received a signal. Collective."""
         signum = self._group.max(self._stop.signum)
         if signum:

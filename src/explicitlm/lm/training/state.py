@@ -52,12 +52,12 @@ class Identity:
 
     def differences(self, other: Mapping[str, Any]) -> list[str]:
         """What is not as in the description of a state, in words."""
-        theirs = other["settings"]
-        names = sorted(set(theirs) | set(self.settings))
+        saved = other["settings"]
+        names = sorted(set(saved) | set(self.settings))
         found = [
-            f"{name} was {theirs.get(name)!r}, is {self.settings.get(name)!r}"
+            f"{name} was {saved.get(name)!r}, is {self.settings.get(name)!r}"
             for name in names
-            if theirs.get(name) != self.settings.get(name)
+            if saved.get(name) != self.settings.get(name)
         ]
         if other["world_size"] != self.world_size:
             found.append(f"it had {other['world_size']} processes, now {self.world_size}")
