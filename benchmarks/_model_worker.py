@@ -60,7 +60,7 @@ class Form:
             ids = torch.cat([ids, ids[:extra]])
             rows = torch.where(ids[:, 1:] % 5 == 0, ids[:, 1:] % self.config.knowledge_num, -1)
             labels = {"rows_BS": rows, "rival_M": torch.arange(RIVALS, device=DEVICE)}
-            self.model.keep_index_up()
+            self.model.maintain_index()
         with torch.autocast(DEVICE.type, torch.bfloat16, enabled=self.config.mixed_precision == "bf16"):
             if self.reference is None:
                 output = self.model(ids[:, :-1], ids[:, 1:], **labels)

@@ -42,7 +42,7 @@ def post(workspace: Workspace, experiment: str, killed: bool, upload_seconds: fl
     main = workspace.main
     workspace.check_committable()
     tree = trees.login_tree(main, experiment)
-    with owners.claim(main, experiment), _alone(main):
+    with owners.claim(main, experiment), _locked(main):
         if not tree.exists() and (main / layout.record(experiment)).exists():
             upload.upload(main, experiment, upload_seconds)
             return publish(workspace, experiment)
@@ -75,11 +75,11 @@ def sync_only(workspace: Workspace, experiment: str, upload_seconds: float) -> R
     if not upload.upload(workspace.main, experiment, upload_seconds):
         raise StorageError(f"{experiment} is not on SwanLab (the reason is above)",
                            "swanlab login, and the same command where the server can be reached")  # fmt: skip
-    with _alone(workspace.main):
+    with _locked(workspace.main):
         return publish(workspace, experiment)
 
 
-def _alone(main: Path) -> FileLock:
+def _locked(main: Path) -> FileLock:
     """Two at once would both commit on the current branch."""
     (main / layout.CLUSTER).mkdir(parents=True, exist_ok=True)
     return FileLock(main / layout.CLUSTER / ".lock")

@@ -76,7 +76,7 @@ def train(experiment: str) -> int:
 def _train_and_seal(tree: Path, experiment: str) -> int:
     again = f"explicitlm cluster train {experiment}"
     _clear(tree)
-    code = stage.main(go_on=again)
+    code = stage.main(resume_command=again)
     result = load_sealed(tree / layout.RESULT, Result, again)
     returned = receipt.seal_returned(tree, experiment, result.status)
     size = sum(seal.size for seal in returned.files.values())

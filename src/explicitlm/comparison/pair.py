@@ -91,18 +91,18 @@ def compare(first: Row, second: Row, listing: Listing, stat: Stat) -> PairDiffer
     return PairDifference(
         first.id,
         second.id,
-        _apart(first.params, second.params),
+        _differing(first.params, second.params),
         {folder: _data(first.data.get(folder), second.data.get(folder), listing)
          for folder in dict.fromkeys([*first.data, *second.data]) if first.data.get(folder) != second.data.get(folder)},
         (stat(_revision(first), _revision(second)) or []) if differs else None,
-        _apart(first.environment, second.environment),
+        _differing(first.environment, second.environment),
         {name: (first.metrics.get(name), second.metrics.get(name))
          for name in dict.fromkeys([*first.metrics, *second.metrics])},
         (first.head["status"], second.head["status"]),
     )  # fmt: skip
 
 
-def _apart(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+def _differing(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     names = dict.fromkeys([*before, *after])
     return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}
 

@@ -34,7 +34,7 @@ class Table:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self.columns)
-        writer.writerows([[_harmless(cell) for cell in row] for row in self.rows])
+        writer.writerows([[_escape_formula(cell) for cell in row] for row in self.rows])
         return text.getvalue()
 
     def as_markdown(self) -> str:
@@ -91,7 +91,7 @@ def make(rows: Sequence[Row], columns: Sequence[str] | None = None, sort: str | 
         if rows and name not in known:
             raise unknown(name, known)
     ordered = ordered_by(rows, sort) if sort else list(rows)
-    chosen = list(columns) if columns else telling_columns(rows)
+    chosen = list(columns) if columns else distinguishing_columns(rows)
     return Table(chosen, [[row.get(name) for name in chosen] for row in ordered])
 
 
@@ -109,7 +109,7 @@ def _order(value: Any) -> tuple[bool, float, str]:
     return True, 0.0, str(value)
 
 
-def telling_columns(rows: Sequence[Row]) -> list[str]:
+def distinguishing_columns(rows: Sequence[Row]) -> list[str]:
     """What tells the experiments apart, then what came out of them."""
     columns = ["id"]
     if any(not row.finished for row in rows):
@@ -160,7 +160,7 @@ def number(value: float) -> str:
     return f"{value:.5g}"
 
 
-def _harmless(cell: Any) -> Any:
+def _escape_formula(cell: Any) -> Any:
     """A text that a spreadsheet would take for a formula gets an apostrophe before it."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 

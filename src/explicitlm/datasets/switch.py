@@ -127,7 +127,7 @@ def bring(workspace: Workspace, plans: list[DatasetPlan], whole: dict[str, bool]
             item.dataset.path: _change(data_store, item) if whole[item.dataset.folder] else None for item in moves
         }
         for item in moves:
-            _mend(data_store, item, changes[item.dataset.path])
+            _repair_cache(data_store, item, changes[item.dataset.path])
         for item in moves:
             _move(workspace, data_store, item, changes[item.dataset.path])
 
@@ -146,7 +146,7 @@ def _check_folders(workspace: Workspace, data_store: DataStore, item: DatasetPla
                         "nothing was written", put_away(link, workspace.workdir))  # fmt: skip
 
 
-def _mend(data_store: DataStore, item: DatasetPlan, change: _Change | None) -> None:
+def _repair_cache(data_store: DataStore, item: DatasetPlan, change: _Change | None) -> None:
     """Makes sure that objects to be checked out match their hashes; one that does not is fetched from the remote."""
     if item.target is None:
         return
@@ -164,10 +164,10 @@ def _move(workspace: Workspace, data_store: DataStore, item: DatasetPlan, change
     after = item.target.md5[:8] if item.target else "absent"
     stamps.start_switch(dataset.path)
     try:
-        _lay_out(workspace, data_store, dataset, item.target, change)
+        _check_out(workspace, data_store, dataset, item.target, change)
     except BaseException:
         try:
-            _lay_out(workspace, data_store, dataset, item.current, None)
+            _check_out(workspace, data_store, dataset, item.current, None)
             logger.info(f"{dataset.folder}: switch failed, back at the old version ({before})")
         except (ExplicitLMError, OSError):
             logger.info(f"{dataset.folder}: switch failed between {before} and {after}, the same command goes on")
@@ -197,7 +197,7 @@ def _change(data_store: DataStore, item: DatasetPlan) -> _Change | None:
     )
 
 
-def _lay_out(
+def _check_out(
     workspace: Workspace, data_store: DataStore, dataset: Dataset, pointer: Pointer | None, change: _Change | None
 ) -> None:
     """Writes the .dvc file and makes the folder follow it.

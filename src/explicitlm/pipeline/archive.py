@@ -63,7 +63,7 @@ def archive(workspace: Workspace, dry: bool) -> list[Archived]:
         StorageError: the remote cannot be asked; then nothing is removed.
         UsageError: the cache is shared with other clones, or an experiment is at work.
     """
-    with nullcontext() if dry else owners.nobody_at_work(workspace.main), workspace.open_store() as store:
+    with nullcontext() if dry else owners.exclusive(workspace.main), workspace.open_store() as store:
         named = [(name, store.lengths(_files(store, pointer))) for name, pointer in versions(workspace.git)]
         lengths = {md5: length for _, here in named for md5, length in here.items()}
         on_remote = store.held_by_remote(lengths)

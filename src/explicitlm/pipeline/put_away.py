@@ -36,7 +36,7 @@ def put_away(workspace: Workspace) -> bool:
     except UsageError:
         return False
     commit = git.tag_commit(manifest.id)
-    names = [layout.PARAMS, *_handed_on(workspace)]
+    names = [layout.PARAMS, *_run_files(workspace)]
     if commit is None or any((main / name).read_bytes() != _at(workspace, commit, name) for name in names):
         return False
     plans = resolve(workspace, {dataset.param: "" for dataset in DATASETS})
@@ -70,7 +70,7 @@ def bring_back(workspace: Workspace) -> None:
             write_text(workspace.workdir / name, text)
 
 
-def _handed_on(workspace: Workspace) -> list[str]:
+def _run_files(workspace: Workspace) -> list[str]:
     run = sorted(path.name for path in (workspace.main / layout.RUN).iterdir() if path.is_file())
     lock = [layout.PIPELINE_LOCK] if (workspace.main / layout.PIPELINE_LOCK).exists() else []
     return [*lock, *(f"{layout.RUN}/{name}" for name in run)]

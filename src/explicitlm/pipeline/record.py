@@ -58,7 +58,7 @@ def main() -> int:
     # What a stage adds to git's index becomes part of the experiment's commit.
     workspace.workdir_git.stage(layout.record(manifest.id), layout.pointer_file(manifest.id))
     if not workspace.isolated:
-        _lay_out(workspace.workdir / layout.CHECKPOINT, workspace.workdir / layout.weights(manifest.id))
+        _link_weights(workspace.workdir / layout.CHECKPOINT, workspace.workdir / layout.weights(manifest.id))
     borrowed = (
         f" (weights of {result.experiment}, whose inputs were the same)" if result.experiment != manifest.id else ""
     )
@@ -110,7 +110,7 @@ def _weights(workspace: Workspace, manifest: Manifest, pipeline: PipelineFile) -
     return Pointer(out.md5, out.size, out.nfiles, manifest.id)
 
 
-def _lay_out(trained: Path, target: Path) -> None:
+def _link_weights(trained: Path, target: Path) -> None:
     """Gives the weights of this run their own name beside it, by the same kind of link as DVC laid them out with.
 
     Where the file system has no links the name stays without a folder until `dvc pull` of its pointer makes one.

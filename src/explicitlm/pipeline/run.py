@@ -215,8 +215,8 @@ def _wait(process: subprocess.Popen[bytes]) -> None:
                     # The stage of the training saves first; DVC and the other stages know Ctrl-C alone.
                     child.send_signal(number if training else signal.SIGINT)
 
-    heard = [number for number in PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores HUP
-    earlier = {number: signal.signal(number, pass_on) for number in heard}
+    forwarded = [number for number in PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores HUP
+    earlier = {number: signal.signal(number, pass_on) for number in forwarded}
     try:
         process.wait()
     finally:

@@ -89,8 +89,10 @@ def run_logged(
             outcome.signal = outcome.signal or signal.Signals(number).name
             _signal_workers(process.pid, script, signal.SIGKILL if again else signal.Signals(number))
 
-        heard = [number for number in PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores HUP
-        earlier = {number: signal.signal(number, pass_on) for number in heard}
+        forwarded = [
+            number for number in PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN
+        ]  # nohup ignores HUP
+        earlier = {number: signal.signal(number, pass_on) for number in forwarded}
         overdue = threading.Timer(limit_s or 0.0, _end_overdue, (process, outcome))
         if limit_s is not None:
             overdue.start()
@@ -167,7 +169,7 @@ def _copy(source: IO[bytes], log: _Log, keep: int = 20, shown: bool = True) -> l
     Neither a full disk nor a terminal that was closed ends the training.
     """
     tail: list[str] = []
-    with _on_terminal() if sys.stderr.isatty() else nullcontext(_plainly if shown else None) as show:
+    with _on_terminal() if sys.stderr.isatty() else nullcontext(_write_stdout if shown else None) as show:
         for line in training_lines(source):
             log.write(line)
             tail = [*tail[1 - keep :], line.decode("utf-8", "replace").rstrip()]
@@ -176,7 +178,7 @@ def _copy(source: IO[bytes], log: _Log, keep: int = 20, shown: bool = True) -> l
     return tail
 
 
-def _plainly(line: bytes) -> None:
+def _write_stdout(line: bytes) -> None:
     with suppress(OSError):
         sys.stdout.buffer.write(line)
         sys.stdout.buffer.flush()

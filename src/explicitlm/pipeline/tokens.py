@@ -14,8 +14,8 @@ from explicitlm.datasets.table import TEXT
 from explicitlm.lm.config import TrainConfig
 from explicitlm.lm.data.note import (
     find_texts,
+    fingerprint,
     link_files,
-    look,
     noted_files,
     read_note,
     unread_files,
@@ -42,7 +42,7 @@ def prepare_tokens(workspace: Workspace, config: TrainConfig, plans: list[Datase
     known = store / "prepared" / f"{_name(workspace, config, plans)}.json"
     digest, files = read_note(known).get("digest"), noted_files(known)
     if isinstance(digest, str) and files and all((store / name).is_file() for name in files):
-        write_note(note, digest, look(sources.text, find_texts(sources.text)), files)
+        write_note(note, digest, fingerprint(sources.text, find_texts(sources.text)), files)
     else:
         from explicitlm.lm.data.prepare import prepare  # numpy and tokenizers: 0.2 s
 

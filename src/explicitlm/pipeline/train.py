@@ -42,11 +42,11 @@ from explicitlm.vcs.workspace import Workspace
 logger = logging.getLogger(__name__)
 
 
-def main(go_on: str | None = None) -> int:
+def main(resume_command: str | None = None) -> int:
     """Runs the stage for the tree in the current directory.
 
     Args:
-        go_on: the command that continues this training from its last state, where it is not the usual one.
+        resume_command: the command that continues this training from its last state, where it is not the usual one.
     """
     workspace = Workspace.of_stage()
     manifest = load_sealed(workspace.workdir / layout.MANIFEST, Manifest, "dvc repro sync_data")
@@ -103,7 +103,7 @@ def main(go_on: str | None = None) -> int:
     from explicitlm.records import build, store  # 0.02 s, which a training that ends well need not pay
 
     store.save(workspace.main, build.unfinished(manifest, result))
-    return _fail(workspace, result, go_on or _usual_way_on(workspace, manifest.id))
+    return _fail(workspace, result, resume_command or _resume_command(workspace, manifest.id))
 
 
 def _check_start(workspace: Workspace, manifest: Manifest, command: str, resumed: bool) -> None:
@@ -120,7 +120,7 @@ def _check_start(workspace: Workspace, manifest: Manifest, command: str, resumed
     if not resumed and workspace.has_states(manifest.id) and reported.get("status") != "done":
         raise UsageError(
             f"{manifest.id} was interrupted and left a state to continue from",
-            f"{_usual_way_on(workspace, manifest.id)}; "
+            f"{_resume_command(workspace, manifest.id)}; "
             f"to give it up: {put_away(f'{layout.run_dir(manifest.id)}/{layout.STATES}', workspace.main)}",
         )
 
@@ -201,23 +201,23 @@ def _findings(result: Result) -> None:
                        f"(knowledge_num), {result.facts_cut:,} cut (knowledge_length)")  # fmt: skip
 
 
-def _usual_way_on(workspace: Workspace, experiment: str) -> str:
+def _resume_command(workspace: Workspace, experiment: str) -> str:
     """`explicitlm run` needs git; without it, as on a compute node, the stage itself is started again."""
     if (workspace.main / ".git").exists():
         return f"explicitlm run {experiment} --resume"
     return f"{RESUME}=1 dvc repro --single-item train"
 
 
-def _fail(workspace: Workspace, result: Result, go_on: str) -> int:
+def _fail(workspace: Workspace, result: Result, resume_command: str) -> int:
     kept = f"record: {layout.record(result.experiment)}, log: {workspace.log(result.experiment)}"
     begins = " (begins again, it left no state), or take a new id"
     if workspace.has_states(result.experiment):
         begins = " (with the same parameters, once the cause is mended; others need a new id)"
     if result.status == "interrupted":
-        report(ExplicitLMError(f"{result.experiment} was interrupted by {result.signal} ({kept})", go_on))
+        report(ExplicitLMError(f"{result.experiment} was interrupted by {result.signal} ({kept})", resume_command))
         return INTERRUPTED
     cause = (result.error or "").splitlines()[0]
-    report(TrainingError(f"{result.experiment} failed: {cause} ({kept})", f"{go_on}{begins}"))
+    report(TrainingError(f"{result.experiment} failed: {cause} ({kept})", f"{resume_command}{begins}"))
     return TrainingError.exit_code
 
 

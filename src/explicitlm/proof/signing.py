@@ -41,7 +41,7 @@ def sign(workspace: Workspace, experiment: str, key: Path) -> str:
     library = _library()
     make = f"openssl ecparam -name prime256v1 -genkey -noout -out key.pem; explicitlm sign {experiment} --key key.pem"
     config = _configured(library.signing.Config().use_elliptic_key_signer, "private_key", key, make)
-    with _together(workspace, experiment) as folder:
+    with _signed_files(workspace, experiment) as folder:
         made = folder.with_name("signature")
         config.set_hashing_config(_hashing(library)).sign(folder, made)
         write_text(workspace.main / layout.signature(experiment), made.read_text(encoding="utf-8"))
@@ -64,7 +64,7 @@ def verify(workspace: Workspace, experiment: str, public_key: Path) -> None:
     config = _configured(
         use, "public_key", public_key, "the signer makes it: openssl ec -in key.pem -pubout -out key.pub"
     )
-    with _together(workspace, experiment) as folder:
+    with _signed_files(workspace, experiment) as folder:
         try:
             config.set_hashing_config(_hashing(library)).verify(folder, signature)
         except Exception as error:  # a forged bundle fails in whatever part of the library it reaches
@@ -100,7 +100,7 @@ def _configured(use: Callable[..., Any], option: str, key: Path, hint: str) -> A
 
 
 @contextmanager
-def _together(workspace: Workspace, experiment: str) -> Iterator[Path]:
+def _signed_files(workspace: Workspace, experiment: str) -> Iterator[Path]:
     """A folder with all that is signed of an experiment, as it is in this checkout.
 
     Raises:
@@ -124,11 +124,11 @@ def _together(workspace: Workspace, experiment: str) -> Iterator[Path]:
         shutil.copyfile(workspace.main / layout.record(experiment), folder / RECORD)
         write_text(folder / SEAL, seal)
         for file in sorted(path for path in weights.rglob("*") if path.is_file()):
-            _lay(file, folder / WEIGHTS / file.relative_to(weights))
+            _link_or_copy(file, folder / WEIGHTS / file.relative_to(weights))
         yield folder
 
 
-def _lay(file: Path, target: Path) -> None:
+def _link_or_copy(file: Path, target: Path) -> None:
     """The file itself under another name, whatever kind of link DVC laid out; a copy where there are no hard links."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:

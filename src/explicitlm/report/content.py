@@ -97,7 +97,7 @@ class Content:
     @property
     def table(self) -> table.Table:
         """All experiments, the columns that tell them apart; where some were run again, what came of it."""
-        columns = table.telling_columns(self.rows)
+        columns = table.distinguishing_columns(self.rows)
         columns[1:1] = [name for name in ("status",) if name not in columns]
         made = table.make(self.rows, [*columns, "description"])
         if not any(row.id in self._verdicts for row in self.rows):

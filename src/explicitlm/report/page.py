@@ -69,7 +69,7 @@ def render(content: Content, drawn: dict[str, str], problems: Sequence[Problem])
     environment = Environment(
         loader=PackageLoader("explicitlm.report", "."),
         autoescape=True,  # every word of a record may be a stranger's
-        finalize=_without_steering,
+        finalize=_without_control_characters,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -92,7 +92,7 @@ def render(content: Content, drawn: dict[str, str], problems: Sequence[Problem])
     )
 
 
-def _without_steering(value: object) -> object:
+def _without_control_characters(value: object) -> object:
     """A text without control characters and marks that turn its direction."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 

@@ -79,12 +79,12 @@ class DataStore(Cache):
             ask(self.remote)
         failure = None
         try:
-            self._once_more(lambda: self._bring(lacking))
+            self._with_retry(lambda: self._bring(lacking))
         except StorageError as error:
             failure = error
         for path, pointer in lacking.items():
             if lost := self.missing(pointer):
-                raise self._why(path, pointer, lost, failure)
+                raise self._missing_error(path, pointer, lost, failure)
             self._sound.update({pointer.md5, *self.parts(pointer)} - before)
 
     def _bring(self, lacking: Mapping[str, Pointer]) -> None:
@@ -132,11 +132,11 @@ class DataStore(Cache):
     def _send(self, pointers: Mapping[str, Pointer], hashes: Set[str]) -> None:
         """Sends versions; where DVC is not needed only those of their objects that the remote lacks."""
         try:
-            self._once_more(lambda: self._transmit(pointers, hashes))
+            self._with_retry(lambda: self._transmit(pointers, hashes))
         except StorageError as error:
             if self.remote.is_s3:
                 probe(self.remote)  # says it better, if the store is gone or full
-            raise _in_words(error, f"remote {self.remote.place}") from None
+            raise _as_storage_error(error, f"remote {self.remote.place}") from None
 
     def _transmit(self, pointers: Mapping[str, Pointer], hashes: Set[str]) -> None:
         watch = watching(self.remote, probe)
@@ -145,7 +145,7 @@ class DataStore(Cache):
         else:
             self._objects.push(hashes, watch)
 
-    def _once_more(self, transfer: Callable[[], None]) -> None:
+    def _with_retry(self, transfer: Callable[[], None]) -> None:
         """Transfers; once more after giving up on a store that answers, as after a cut of a moment (it goes on)."""
         try:
             transfer()
@@ -155,15 +155,17 @@ class DataStore(Cache):
             ask(self.remote)
             transfer()
 
-    def _why(self, path: str, pointer: Pointer, lost: list[str], failure: StorageError | None) -> ExplicitLMError:
+    def _missing_error(
+        self, path: str, pointer: Pointer, lost: list[str], failure: StorageError | None
+    ) -> ExplicitLMError:
         """The error for objects that did not arrive."""
         if failure and self.remote.is_s3:
             ask(self.remote)
         if failure and NO_SPACE.search(failure.cause):
-            return _in_words(failure, f"the cache {self._cache}")
+            return _as_storage_error(failure, f"the cache {self._cache}")
         there = sorted(self.on_remote(lost))
         if there == [pointer.md5] and pointer.md5.endswith(".dir"):  # the list is there: what of its files?
-            lost = self._files_away(pointer) or lost
+            lost = self._missing_files(pointer) or lost
             there = sorted(self.on_remote(lost))
         name = f"{path} ({pointer.md5[:8]})"
         if nowhere := len(lost) - len(there):
@@ -188,7 +190,7 @@ class DataStore(Cache):
             f"remove the damaged objects on the store, then where it was made: {_sent_again(path)}",
         )
 
-    def _files_away(self, pointer: Pointer) -> list[str]:
+    def _missing_files(self, pointer: Pointer) -> list[str]:
         """Files of a folder that the cache lacks, by the remote's list of them."""
         store = self._store()
         try:
@@ -300,7 +302,7 @@ class DataStore(Cache):
             return objects.info(hashes)
         except TransferError as error:
             ask(self.remote)  # says it better, if the store is gone
-            raise _in_words(error, f"remote {self.remote.place}") from None
+            raise _as_storage_error(error, f"remote {self.remote.place}") from None
 
     @property
     def is_shared(self) -> bool:
@@ -330,7 +332,7 @@ def _sent_again(path: str) -> str:
     return f"explicitlm publish {name}" if folder == layout.CHECKPOINTS else f"explicitlm data push {name}"
 
 
-def _in_words(error: StorageError, place: str) -> StorageError:
+def _as_storage_error(error: StorageError, place: str) -> StorageError:
     if NO_SPACE.search(error.cause):
         more = " (explicitlm archive --dry shows what can go)" if place.startswith("the cache") else ""
         return StorageError(f"{place} is full", f"free space there{more}, then the same command")

@@ -68,9 +68,9 @@ class Git(GitReading):
             raise UsageError(f"a git that was killed left {told}: nothing can be committed", git_locks.removal(locks))
         if self.branch() is None:
             raise UsageError("HEAD is detached: the record would be on no branch",
-                             f"git switch {self._way_back()}, then the same command")  # fmt: skip
+                             f"git switch {self._switch_target()}, then the same command")  # fmt: skip
 
-    def _way_back(self) -> str:
+    def _switch_target(self) -> str:
         """What `git switch` leaves a detached HEAD by: an old branch, or a new one that keeps what only HEAD holds."""
         names = self.branches()
         kept = self._run("for-each-ref", "--count=1", "--contains", "HEAD", "refs/heads", "refs/remotes", "refs/tags")

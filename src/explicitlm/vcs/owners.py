@@ -76,7 +76,7 @@ def claim(main: Path, experiment: str) -> Iterator[None]:
 
 
 @contextmanager
-def nobody_at_work(main: Path) -> Iterator[None]:
+def exclusive(main: Path) -> Iterator[None]:
     """Keeps experiments from beginning, for as long as the context lasts: what one is about to use may not be removed.
 
     Raises:

@@ -38,7 +38,7 @@ def hold(main: Path, runner: psutil.Process) -> None:
             raise _busy(holder["pid"], holder["cmd"])
         locks["write"][LOCK] = info
     if os.fork() == 0:  # a process of its own, because no stage lives as long as DVC
-        _give_back_after(main, runner, info)
+        _release_after(main, runner, info)
 
 
 def forget_removed_branch(main: Path) -> None:
@@ -104,7 +104,7 @@ def _busy(pid: int, command: str) -> UsageError:
                       "wait until it has ended, then the same command")  # fmt: skip
 
 
-def _give_back_after(main: Path, runner: psutil.Process, info: dict[str, Any]) -> None:
+def _release_after(main: Path, runner: psutil.Process, info: dict[str, Any]) -> None:
     try:
         os.setsid()
         quiet = os.open(os.devnull, os.O_RDWR)

@@ -25,13 +25,13 @@ def load_yaml(text: str, source: str) -> dict[str, Any]:
         value = YAML(typ="safe").load(text)  # by ruamel.yaml.clib, 4 times as fast as pure Python
     except YAMLError as error:
         first = str(error).splitlines()[0]
-        raise ConfigError(f"{source} is not valid YAML ({first})", _mended(source)) from None
+        raise ConfigError(f"{source} is not valid YAML ({first})", _repair_hint(source)) from None
     if not isinstance(value, dict):
-        raise ConfigError(f"{source} holds no keys", _mended(source))
+        raise ConfigError(f"{source} holds no keys", _repair_hint(source))
     return value
 
 
-def _mended(source: str) -> str:
+def _repair_hint(source: str) -> str:
     """What helps: a file that people edit can be put aside; a value or a file in a commit cannot."""
     if source in (layout.PARAMS, layout.PIPELINE):
         return f"correct {source}, or put your changes aside: git stash push -- {source}"

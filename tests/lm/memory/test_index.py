@@ -56,10 +56,10 @@ def test_a_kept_state_searches_and_goes_on_alike() -> None:
     keys, later = addresses(256), addresses(256, seed=1)
     first, second = RowIndex(256, 16), RowIndex(256, 16)
     first.build(lambda row: keys[row])
-    first.keep_up(lambda row: later[row])
+    first.maintain(lambda row: later[row])
     second.load_state({name: value.clone() for name, value in first.state().items()})
     for tree in (first, second):
-        tree.keep_up(lambda row: later[row])
+        tree.maintain(lambda row: later[row])
     assert torch.equal(first.order_N, second.order_N) and first.turns == second.turns == 2
     assert all(map(torch.equal, first.search(keys, 4), second.search(keys, 4)))
     assert not list(first.state_dict())  # a checkpoint is rebuilt from its rows
@@ -79,7 +79,7 @@ def test_rows_that_move_are_found_again_while_no_step_takes_them_all(
         return later[row]
 
     for _ in range(4 * REFRESH_STEPS):
-        tree.keep_up(present)
+        tree.maintain(present)
     assert max(asked) <= 1024 // REFRESH_STEPS + 1
     assert torch.equal(tree.order_N.sort().values, torch.arange(1024))
     torch.testing.assert_close(tree.keys_NK, later[tree.order_N])

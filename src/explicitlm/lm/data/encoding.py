@@ -100,7 +100,7 @@ def fast_encode(serialised: str) -> Encode | None:
     """`gigatoken` for a tokenizer.json, or None, with the reason in the log, where it cannot be used."""
     description = json.loads(serialised)
     if any(not token.get("special") for token in description.get("added_tokens") or ()):
-        _say_slow("the tokenizer has added tokens that are not special")
+        _log_slow_path("the tokenizer has added tokens that are not special")
         return None
     # It takes special tokens that stand in a text as special; ours must stay text. Not knowing them, it does.
     description["added_tokens"] = []
@@ -109,7 +109,7 @@ def fast_encode(serialised: str) -> Encode | None:
 
         fast: Any = FastTokenizer.from_json(json.dumps(description))
     except Exception as error:  # not installed on this platform, or it cannot read such a tokenizer
-        _say_slow(str(error) or type(error).__name__)
+        _log_slow_path(str(error) or type(error).__name__)
         return None
 
     def encode(texts: Sequence[str]) -> Encoded:
@@ -121,7 +121,7 @@ def fast_encode(serialised: str) -> Encode | None:
     return encode
 
 
-def _say_slow(reason: str) -> None:
+def _log_slow_path(reason: str) -> None:
     logger.warning(f"tokenising with tokenizers alone, tens of times slower than with gigatoken: {reason}")
 
 

@@ -168,7 +168,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def tell_repeats(facts: list[Fact]) -> None:
+def log_duplicates(facts: list[Fact]) -> None:
     """Says how many facts stand twice, and how many say another object than an earlier one; none is left out."""
     twice = len(facts) - len({fact.sentence for fact in facts})
     if twice:
@@ -208,7 +208,7 @@ def rows_from_facts(
             f"knowledge: the bank has {rows:,} rows; "
             f"the last {len(facts) - rows:,} of {len(facts):,} facts are left out"
         )
-    tell_repeats(used)
+    log_duplicates(used)
     ids = tokenizer.encode_batch([fact.sentence for fact in used])
     long = sum(len(fact_ids) > length for fact_ids in ids)
     if long:

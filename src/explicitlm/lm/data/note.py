@@ -54,7 +54,7 @@ def unread_files(sources: Sources) -> list[str]:
     return found
 
 
-def look(text: Path, files: list[Path]) -> str:
+def fingerprint(text: Path, files: list[Path]) -> str:
     """A digest of names, sizes, times and inodes: the same as long as nobody touches the files."""
     rows = []
     for file in files:
@@ -67,7 +67,7 @@ def write_note(note: Path, digest: str, seen: str, files: list[str]) -> None:
     """Writes the note of a tree.
 
     Args:
-        digest: of the text. seen: from `look`. files: that were prepared, relative to the store.
+        digest: of the text. seen: from `fingerprint`. files: that were prepared, relative to the store.
     """
     write_json(note, {"digest": digest, "seen": seen, "files": files})
 
@@ -80,7 +80,7 @@ def noted_files(note: Path) -> list[str]:
 
 def is_noted_text(text: Path, note: Path) -> bool:
     """Whether the text's files look as they did when the note was written."""
-    return look(text, find_texts(text)) == read_note(note).get("seen")
+    return fingerprint(text, find_texts(text)) == read_note(note).get("seen")
 
 
 def link_files(names: list[str], store: Path, tree: Path) -> None:

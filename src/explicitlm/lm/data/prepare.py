@@ -26,7 +26,7 @@ from explicitlm.lm.data.benchmarks import Benchmark, read_benchmarks
 from explicitlm.lm.data.embeddings import find_tokenizer
 from explicitlm.lm.data.knowledge import Fact, cached_facts, read_facts
 from explicitlm.lm.data.labels import Labels, labels_path, prepare_labels
-from explicitlm.lm.data.note import Sources, find_texts, link_files, look, read_note, write_note
+from explicitlm.lm.data.note import Sources, find_texts, fingerprint, link_files, read_note, write_note
 from explicitlm.lm.data.source import brought, digest_files
 from explicitlm.lm.data.token_files import META, TOKENS, Texts, TokenFile, open_tokens, prepare_tokens, token_folder
 from explicitlm.lm.data.tokenizer import TextTokenizer, load_or_train, read_tokenizer, tokenizer_path
@@ -94,12 +94,12 @@ def prepare(config: TrainConfig, sources: Sources, store: Path, note: Path, vers
 
 
 def _text_digest(text: Path, store: Path, note: Path, version: str) -> tuple[str, list[Path], str]:
-    """The digest of the text, its files (none where it is absent) and what they look like."""
+    """The digest of the text, its files (none where it is absent) and their fingerprint."""
     noted = read_note(note)
     if not text.exists() and isinstance(noted.get("digest"), str):
         return str(noted["digest"]), [], ""
     files = find_texts(text)
-    seen = look(text, files)
+    seen = fingerprint(text, files)
     if noted.get("seen") == seen:
         return str(noted["digest"]), files, seen
     known = store / "texts" / f"{version}.json"

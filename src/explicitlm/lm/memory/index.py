@@ -78,7 +78,7 @@ class RowIndex(nn.Module):
         self.turns = 0
 
     @torch.no_grad()
-    def keep_up(self, addresses: Addresses) -> None:
+    def maintain(self, addresses: Addresses) -> None:
         """One step's share of the upkeep."""
         rows = len(self.order_N)
         steps = max(REFRESH_STEPS, rows // _TAKEN_ROWS)

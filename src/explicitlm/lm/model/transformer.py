@@ -105,12 +105,12 @@ class ExplicitLM(nn.Module):
         if self.router is not None:
             self.router.index.build(self._addresses())
 
-    def keep_index_up(self) -> None:
+    def maintain_index(self) -> None:
         """One training step's share of what keeps the router's addresses near the present ones."""
         if self.router is not None:
             if not self.router.index.built:
                 self.build_index()
-            self.router.index.keep_up(self._addresses())
+            self.router.index.maintain(self._addresses())
 
     @torch.no_grad()
     def _addresses(self) -> Addresses:

@@ -46,7 +46,7 @@ class DigestChain:
         if self._group.rank == 0:
             self._path.write_text(HEADER, encoding="utf-8")
 
-    def saw(self, sequences: NDArray[np.int64]) -> None:
+    def add_sequences(self, sequences: NDArray[np.int64]) -> None:
         """Adds the sequences of one optimizer step, of all processes in order."""
         self._batches = _sha256(self._batches.encode(), sequences.astype("<i8").tobytes())
 

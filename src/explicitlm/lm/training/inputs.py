@@ -16,9 +16,9 @@ class InputWatch:
 
     def __init__(self) -> None:
         self._opened: set[str] = set()
-        sys.addaudithook(self._hear)
+        sys.addaudithook(self._audit)
 
-    def _hear(self, event: str, arguments: tuple[object, ...]) -> None:
+    def _audit(self, event: str, arguments: tuple[object, ...]) -> None:
         if event == "open":
             path, mode, flags = arguments[:3]
             reading = mode is None or not set("wax+") & set(str(mode))

@@ -187,7 +187,7 @@ class Trainer:
         that of the mean over all its targets, however they are split over micro-batches and processes.
         """
         if self._micro == 0:
-            self._model.keep_index_up()
+            self._model.maintain_index()
         last = self._micro + 1 == self._plan.micro_batches(self._step)
         with nullcontext() if last else self._accelerator.no_sync(self._wrapped):
             part = self._material.part(self._step, self._micro, self._group.rank)
@@ -209,7 +209,7 @@ class Trainer:
         self._updater.apply(self._model)
         self._meter.end_step(norm, self._group.size)
         sequences = self._plan.window_ids(self._step)
-        self._digests.saw(sequences)
+        self._digests.add_sequences(sequences)
         self._tokens += self._run_data.train.targets(sequences)
         self._step, self._micro = self._step + 1, 0
         done = self._step == self.steps

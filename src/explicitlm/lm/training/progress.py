@@ -25,11 +25,11 @@ class Display:
     """Lines and progress of one process.
 
     Args:
-        speaks: false for all but the first process.
+        is_main: whether this is the first process.
     """
 
-    def __init__(self, speaks: bool) -> None:
-        self._speaks = speaks
+    def __init__(self, is_main: bool) -> None:
+        self._is_main = is_main
         self._bar: Progress | None = None
         self._total = 0
         logger = logging.getLogger(logs.ROOT)  # what the modules of the training log is shown here
@@ -38,7 +38,7 @@ class Display:
 
     def show(self, line: str) -> None:
         """One line, above the bar where there is one."""
-        if not self._speaks:
+        if not self._is_main:
             return
         with suppress(OSError):  # a terminal that was closed does not end a training
             if self._bar:
@@ -49,7 +49,7 @@ class Display:
     def start(self, done: int, total: int) -> None:
         """Shows the bar if standard error is a terminal."""
         self._total = total
-        if self._speaks and sys.stderr.isatty():
+        if self._is_main and sys.stderr.isatty():
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             self._bar = Progress(*columns, console=Console(stderr=True))
             self._bar.add_task("training", total=total, completed=done)

@@ -90,15 +90,15 @@ class StatusFile:
 
     Args:
         run_dir: the run's folder.
-        speaks: false for all but the first process.
+        is_main: whether this is the first process.
     """
 
-    def __init__(self, run_dir: Path, speaks: bool) -> None:
+    def __init__(self, run_dir: Path, is_main: bool) -> None:
         self._path = run_dir / "status.json"
-        self._speaks = speaks
+        self._is_main = is_main
 
     def write(self, status: str, exit_code: int | None, signal: str | None = None, error: str | None = None) -> None:
         """One of running, done, failed, interrupted; exit code and signal are the process's own."""
-        if self._speaks:
+        if self._is_main:
             content = {"status": status, "exit_code": exit_code, "signal": signal, "error": error, "pid": os.getpid()}
             write_json(self._path, {**content, "command": sys.argv})

@@ -49,7 +49,7 @@ def run(config: TrainConfig, paths: RunPaths) -> int:
         ExplicitLMError: anything a user can mend; its exit code and message are the caller's to give.
     """
     rank = int(os.environ.get("RANK", "0"))
-    status = reports.StatusFile(paths.run_dir, speaks=rank == 0)
+    status = reports.StatusFile(paths.run_dir, is_main=rank == 0)
     stop = SignalHandler()
     stop.install()
     session = Session(config, paths, stop, rank)
@@ -83,7 +83,7 @@ class Session:
 
     def __init__(self, config: TrainConfig, paths: RunPaths, stop: SignalHandler, rank: int) -> None:
         self._config, self._places, self._stop, self._rank = config, paths, stop, rank
-        self.display = Display(speaks=rank == 0)
+        self.display = Display(is_main=rank == 0)
         self._tracker: Tracker | None = None
         self._watch = InputWatch() if rank == 0 else None
         self._usage = Usage()

@@ -85,7 +85,7 @@ def start_tracker(config: TrainConfig, run_id: str, description: str, run_dir: P
             config=dump(config),
         )
     except (UnavailableError, OSError) as reason:
-        _say(f"no tracking: {reason}")
+        _print_message(f"no tracking: {reason}")
         return NullTracker()
     tracker = SwanLabTracker(plan, config.swanlab_mode)
     tracker.wait_started(START_SECONDS)
@@ -119,7 +119,7 @@ class SwanLabTracker:
     def wait_started(self, seconds: float) -> None:
         """Waits until it is known whether the run is online or offline, at most so long."""
         if not self._started.wait(seconds):
-            _say(f"still starting after {seconds:.0f} s; training goes on, its numbers wait")
+            _print_message(f"still starting after {seconds:.0f} s; training goes on, its numbers wait")
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Puts one step's values into the queue."""
@@ -133,7 +133,7 @@ class SwanLabTracker:
         self._ending.set()
         self._worker.join(FINISH_SECONDS[state])
         if self._status in ("online", "planned"):
-            _say(f"not all of it is uploaded; later: {self._sync_command()}")
+            _print_message(f"not all of it is uploaded; later: {self._sync_command()}")
 
     def info(self) -> dict[str, Any]:
         """See `Tracker.info`. The URL is the planned one until the server is known to have the run."""
@@ -156,7 +156,7 @@ class SwanLabTracker:
             run = self._open()
         except UnavailableError as reason:
             self._status = "none"
-            _say(f"no tracking: {reason}")
+            _print_message(f"no tracking: {reason}")
             return
         finally:
             self._started.set()
@@ -165,13 +165,13 @@ class SwanLabTracker:
             while not ended:
                 ended = self._ending.wait(TICK_SECONDS)
                 sdk.flush(run)
-                self._hand_over(run)
+                self._flush_rows(run)
             state, error = self._end
             run.finish(state=state, error=error)
             if self._status == "online" and sdk.is_confirmed(self._path(), state, self._last_steps):
                 self._status = "synced"
         except Exception as error:
-            _say(f"tracking stopped: {type(error).__name__}")
+            _print_message(f"tracking stopped: {type(error).__name__}")
 
     def _open(self) -> Any:
         """Opens the run in the wanted mode, or offline.
@@ -188,12 +188,12 @@ class SwanLabTracker:
                 return run
             except UnavailableError as reason:
                 _remove_empty_runs(self._plan.folder)
-                _say(f"offline, because: {reason}")
+                _print_message(f"offline, because: {reason}")
         run = sdk.open_run(self._plan, "local" if self._mode == "local" else "offline")
         self._logdir = Path(run.dir)
         return run
 
-    def _hand_over(self, run: Any) -> None:
+    def _flush_rows(self, run: Any) -> None:
         """Gives the SDK every row that waits."""
         with contextlib.suppress(queue.Empty):
             while True:
@@ -226,5 +226,5 @@ def _remove_empty_runs(folder: Path) -> None:
             path.rmdir()  # refuses a folder that holds anything
 
 
-def _say(message: str) -> None:
+def _print_message(message: str) -> None:
     print(f"swanlab: {message}", file=sys.stderr, flush=True)
