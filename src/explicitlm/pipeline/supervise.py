@@ -89,9 +89,8 @@ def run_logged(
             outcome.signal = outcome.signal or signal.Signals(number).name
             _signal_workers(process.pid, script, signal.SIGKILL if again else signal.Signals(number))
 
-        forwarded = [
-            number for number in PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN
-        ]  # nohup ignores HUP
+        # nohup ignores HUP
+        forwarded = [number for number in PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]
         earlier = {number: signal.signal(number, pass_on) for number in forwarded}
         overdue = threading.Timer(limit_s or 0.0, _end_overdue, (process, outcome))
         if limit_s is not None:
