@@ -63,25 +63,25 @@ def compare_command(
 
     logs.set_up(quiet=as_json or as_csv or as_md)
     workspace = Workspace.find()
-    asked = experiments or []
+    ids = experiments or []
     of_a_table = bool(where or sort or columns or as_csv or as_md)
-    if (run or seeds) and (len(asked) != 2 or not seeds or of_a_table):
+    if (run or seeds) and (len(ids) != 2 or not seeds or of_a_table):
         raise UsageError("--seeds N compares two experiments, and --run needs it; of the other options it takes --json",
                          "explicitlm compare exp_010 exp_040 --seeds 5 --run")  # fmt: skip
-    if facts and (len(asked) != 2 or seeds or of_a_table):
+    if facts and (len(ids) != 2 or seeds or of_a_table):
         raise UsageError("--facts compares the answers of two experiments; of the other options it takes --json",
                          "explicitlm compare exp_010 exp_040 --facts")  # fmt: skip
     if as_json + as_csv + as_md > 1:
         raise UsageError("--json, --csv and --md are three forms of one table", "explicitlm compare --csv")
     rows = read_rows(workspace)
     if facts:
-        _show_facts(workspace, choose(rows, asked, None), as_json)
+        _show_facts(workspace, choose(rows, ids, None), as_json)
         return
     if seeds:
-        _show_seeds(workspace, rows, asked, seeds, run, as_json)
+        _show_seeds(workspace, rows, ids, seeds, run, as_json)
         return
-    chosen = choose(rows, asked, where)
-    if len(asked) == 2 and not of_a_table:
+    chosen = choose(rows, ids, where)
+    if len(ids) == 2 and not of_a_table:
         _show_pair(workspace, chosen, as_json)
         return
     _show_table(table.make(chosen, columns.split(",") if columns else None, sort), as_json, as_csv, as_md)

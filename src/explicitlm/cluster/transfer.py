@@ -83,16 +83,16 @@ def fetch(main: Path, experiment: str, place: str) -> None:
         StorageError: with the reason that rsync gives.
     """
     tree = trees.prepared_tree(main, experiment)
-    sealed, aside = tree / layout.RETURNED, tree / f"{layout.RETURNED}.before"
+    sealed, backup = tree / layout.RETURNED, tree / f"{layout.RETURNED}.before"
     if sealed.exists():  # of an earlier try; stale once newer files have come, and as good as ever if none do
-        sealed.replace(aside)
+        sealed.replace(backup)
     try:
         _rsync(fetch_command(main, experiment, place), f"fetch of {experiment} from {place}", accepted=(VANISHED,))
     except BaseException:
-        if aside.exists() and not sealed.exists():
-            aside.replace(sealed)
+        if backup.exists() and not sealed.exists():
+            backup.replace(sealed)
         raise
-    aside.unlink(missing_ok=True)
+    backup.unlink(missing_ok=True)
     if not sealed.exists():
         raise UsageError(
             f"{experiment} is not sealed in {place}: it has not trained there, trains still, or was killed "

@@ -21,12 +21,12 @@ _MACHINE = ("device", "gpus", "world_size", "precision", "cpu", "torch_version")
 
 def group_key(row: Row) -> tuple[Any, ...]:
     """What two experiments of one group have in common."""
-    params = tuple(sorted((name, str(value)) for name, value in row.params.items() if name not in _apart()))
+    params = tuple(sorted((name, str(value)) for name, value in row.params.items() if name not in _ignored_params()))
     data = tuple(sorted((folder, md5) for folder, md5 in row.data.items() if md5))
     return params, data, code_key(row)
 
 
-def _apart() -> frozenset[str]:
+def _ignored_params() -> frozenset[str]:
     return OBSERVATION | {"seed"}
 
 
@@ -142,8 +142,8 @@ def _missing(
     seeds += [seed for seed in range(1, 1 + pairs_requested + len(used)) if seed not in seeds and seed not in paired]
     missing = []
     for seed in seeds[: max(0, pairs_requested - len(paired))]:
-        for row, having in zip(chosen, members, strict=True):
-            if seed not in having:
+        for row, group in zip(chosen, members, strict=True):
+            if seed not in group:
                 missing.append(Missing(row.id, seed, _free_id(f"{row.id}_seed{seed}", used)))
     return missing
 
@@ -157,13 +157,13 @@ def _free_id(name: str, used: set[str]) -> str:
 
 
 def _notes(pairs: Sequence[tuple[Row, Row]]) -> list[str]:
-    apart = sorted({
+    different = sorted({
         name for before, after in pairs for name in _MACHINE
         if before.environment.get(name) != after.environment.get(name)
     })  # fmt: skip
     return (
-        [f"some pairs ran on different machines ({', '.join(apart)}): their differences may hold that too"]
-        if apart
+        [f"some pairs ran on different machines ({', '.join(different)}): their differences may hold that too"]
+        if different
         else []
     )
 

@@ -98,9 +98,9 @@ def make(rows: Sequence[Row], columns: Sequence[str] | None = None, sort: str | 
 def ordered_by(rows: Sequence[Row], sort: str) -> list[Row]:
     """Rows in the order of a value, texts after numbers, rows without it last."""
     name = sort.removeprefix("-")
-    having = [row for row in rows if row.get(name) is not None]
-    having.sort(key=lambda row: _order(row.get(name)), reverse=sort.startswith("-"))
-    return [*having, *(row for row in rows if row.get(name) is None)]
+    with_value = [row for row in rows if row.get(name) is not None]
+    with_value.sort(key=lambda row: _order(row.get(name)), reverse=sort.startswith("-"))
+    return [*with_value, *(row for row in rows if row.get(name) is None)]
 
 
 def _order(value: Any) -> tuple[bool, float, str]:

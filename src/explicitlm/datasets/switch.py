@@ -118,8 +118,8 @@ def bring(workspace: Workspace, plans: list[DatasetPlan], whole: dict[str, bool]
         return
     with workspace.open_store() as data_store:
         targets = {item.dataset.path: item.target for item in moves if item.target}
-        if lacking := [path for path, target in targets.items() if data_store.missing(target)]:
-            logger.info(f"fetching {', '.join(lacking)} from remote {data_store.remote.place}")
+        if missing := [path for path, target in targets.items() if data_store.missing(target)]:
+            logger.info(f"fetching {', '.join(missing)} from remote {data_store.remote.place}")
         data_store.fetch(targets)
         for item in moves:
             _check_folders(workspace, data_store, item)

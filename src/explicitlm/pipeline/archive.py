@@ -45,8 +45,8 @@ class Archived:
 
     def line(self) -> str:
         """One line for people."""
-        gone = f"{self.objects} object(s), {self.free / 1e6:.1f} MB" if self.objects else "nothing to free"
-        return f"{self.name}: {gone}" + (f"; stays: {self.kept}" if self.kept else "")
+        amount = f"{self.objects} object(s), {self.free / 1e6:.1f} MB" if self.objects else "nothing to free"
+        return f"{self.name}: {amount}" + (f"; stays: {self.kept}" if self.kept else "")
 
     def as_dict(self) -> dict[str, Any]:
         """The same for machines."""
@@ -69,24 +69,24 @@ def archive(workspace: Workspace, dry: bool) -> list[Archived]:
         on_remote = store.held_by_remote(lengths)
         used = {md5 for pointer in in_use(workspace) for md5 in _files(store, pointer)}
         # A version stays whole, with what it shares with others, unless the remote has all of it
-        stays = used | {md5 for _, here in named if here.keys() - on_remote for md5 in here}
-        found, gone = [], set[str]()
+        kept = used | {md5 for _, here in named if here.keys() - on_remote for md5 in here}
+        found, removed = [], set[str]()
         for name, here in named:
-            free = here.keys() - stays - gone
+            free = here.keys() - kept - removed
             found.append(Archived(name, sum(here[md5] for md5 in free), len(free), _why(store, here, on_remote, used)))
-            gone |= free
+            removed |= free
         if not dry:
             if store.is_shared:
                 raise UsageError("the cache is not this clone's alone: others may use what is in it",
                                  "explicitlm archive --dry shows what the remote holds")  # fmt: skip
-            _remove_links(workspace, store, gone)
-            store.remove(gone)
+            _remove_links(workspace, store, removed)
+            store.remove(removed)
     return found
 
 
 def _why(store: DataStore, here: dict[str, int], on_remote: set[str], used: set[str]) -> str:
-    if alone := here.keys() - on_remote:
-        return f"{len(alone)} object(s) not on remote {store.remote.place} (explicitlm publish or dvc push sends them)"
+    if unsent := here.keys() - on_remote:
+        return f"{len(unsent)} object(s) not on remote {store.remote.place} (explicitlm publish or dvc push sends them)"
     return "in use here" if here.keys() & used else ""
 
 
@@ -99,8 +99,8 @@ def restore(workspace: Workspace) -> list[str]:
     back = []
     with workspace.open_store() as store:
         for name, pointer in versions(workspace.git):
-            lacking = store.missing(pointer)
-            if lacking and store.on_remote(lacking) == set(lacking):
+            missing = store.missing(pointer)
+            if missing and store.on_remote(missing) == set(missing):
                 store.fetch({name: pointer})
                 back.append(name)
     for name in back:
@@ -153,14 +153,14 @@ def _files(store: DataStore, pointer: Pointer) -> list[str]:
     return store.parts(pointer) if store.lengths([pointer.md5]) else []
 
 
-def _remove_links(workspace: Workspace, store: DataStore, gone: set[str]) -> None:
+def _remove_links(workspace: Workspace, store: DataStore, removed: set[str]) -> None:
     """Removes files in checkpoints/ that are one with an object that goes: they hold its space, or would dangle."""
     for name, pointer in versions(workspace.git):
         folder = workspace.main / layout.weights(name)
         if not folder.is_dir() or not store.lengths([pointer.md5]):
             continue
         for path, md5 in (store.entries(pointer) or {}).items():
-            if md5 in gone and store.is_link(folder / path, md5):
+            if md5 in removed and store.is_link(folder / path, md5):
                 (folder / path).unlink()
         if not any(folder.iterdir()):
             folder.rmdir()

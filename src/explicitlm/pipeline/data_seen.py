@@ -26,12 +26,12 @@ def data_seen(workspace: Workspace) -> dict[str, list[int]]:
     """
     found: dict[str, list[int]] = {}
     for dataset in DATASETS:
-        left = MOST_READ
+        remaining = MOST_READ
         for name, seen in sorted(files(workspace.workdir / dataset.path).items()):
             path = f"{dataset.path}/{name}" if name else dataset.path
             found[path] = seen
-            if seen[0] <= min(SMALL, left):
-                left -= seen[0]
+            if seen[0] <= min(SMALL, remaining):
+                remaining -= seen[0]
                 found[path] = [*seen, zlib.crc32((workspace.workdir / path).read_bytes())]
     return found
 

@@ -58,8 +58,8 @@ def check_reachable(workspace: Workspace, plans: list[DatasetPlan]) -> None:
         DataError: neither the cache nor the remote has one, nor where it was imported from.
     """
     with workspace.open_store() as store:
-        lacking = [(plan, plan.target) for plan in plans if plan.target and store.missing(plan.target)]
-        for plan, target in lacking:
+        missing = [(plan, plan.target) for plan in plans if plan.target and store.missing(plan.target)]
+        for plan, target in missing:
             if store.on_remote(store.missing(target)):
                 continue
             if target.imported:

@@ -109,12 +109,12 @@ def _interrupted(workspace: Workspace, experiment: str) -> dict[str, Any]:
     Raises:
         UsageError: there was none, or it has finished.
     """
-    left = workspace.run_dir(experiment)
+    run_dir = workspace.run_dir(experiment)
     if is_trained(workspace, experiment):
         raise UsageError(f"{experiment} is finished", f"explicitlm publish {experiment}")
-    manifest = load_sealed(left / "manifest.json", Manifest, f"explicitlm run {experiment} starts a new one")
+    manifest = load_sealed(run_dir / "manifest.json", Manifest, f"explicitlm run {experiment} starts a new one")
     if manifest.id != experiment:
-        raise UsageError(f"{left / 'manifest.json'} is of {manifest.id}, not of {experiment}",
+        raise UsageError(f"{run_dir / 'manifest.json'} is of {manifest.id}, not of {experiment}",
                          f"explicitlm run {experiment} starts a new one, after: "
                          f"{put_away(layout.run_dir(experiment), workspace.main)}")  # fmt: skip
     overrides: dict[str, Any] = {**dump(manifest.hyperparameters), "description": manifest.description}
@@ -208,9 +208,9 @@ def _wait(process: subprocess.Popen[bytes]) -> None:
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
         with suppress(psutil.Error):
-            family = psutil.Process(process.pid).children(recursive=True)
-            training = [child for child in family if _runs_stage(child, "train")]
-            for child in training or [*family, psutil.Process(process.pid)]:
+            children = psutil.Process(process.pid).children(recursive=True)
+            training = [child for child in children if _runs_stage(child, "train")]
+            for child in training or [*children, psutil.Process(process.pid)]:
                 with suppress(psutil.Error):
                     # The stage of the training saves first; DVC and the other stages know Ctrl-C alone.
                     child.send_signal(number if training else signal.SIGINT)
@@ -233,8 +233,8 @@ def _runs_stage(process: psutil.Process, stage: str) -> bool:
 
 def _ended(workspace: Workspace, experiment: str) -> TrainingError:
     """Why there is no experiment; a run that was killed before it could record anything is recorded now."""
-    begun = (workspace.run_dir(experiment) / "manifest.json").exists()
-    if not begun and not (workspace.main / layout.record(experiment)).exists():
+    started = (workspace.run_dir(experiment) / "manifest.json").exists()
+    if not started and not (workspace.main / layout.record(experiment)).exists():
         return TrainingError(f"{experiment} did not start (the reason is above)", "explicitlm doctor")
     record = publish.unfinished(workspace.main, experiment)
     store.save(workspace.main, record)

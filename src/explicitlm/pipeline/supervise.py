@@ -137,8 +137,8 @@ def _die_with_the_parent() -> None:
 
 def _signal_workers(launcher: int, script: str, number: signal.Signals) -> None:
     with suppress(psutil.Error):
-        family = psutil.Process(launcher).children(recursive=True)
-        workers = [process for process in family if _runs(process, script)]
+        children = psutil.Process(launcher).children(recursive=True)
+        workers = [process for process in children if _runs(process, script)]
         for process in workers or [psutil.Process(launcher)]:
             with suppress(psutil.Error):
                 process.send_signal(number)

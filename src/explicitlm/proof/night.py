@@ -61,11 +61,11 @@ def verify_next(workspace: Workspace, budget: float) -> list[Verdict]:
     waiting = unverified(workspace)
     for record in waiting:
         expected = _cost(record) * slower
-        left = budget - (time.monotonic() - start)
-        if expected > left or left <= 0:
+        remaining = budget - (time.monotonic() - start)
+        if expected > remaining or remaining <= 0:
             break
         try:
-            verdict = reproduce(workspace, record.experiment.id, retrain=True, limit_s=left)
+            verdict = reproduce(workspace, record.experiment.id, retrain=True, limit_s=remaining)
         except OverBudgetError as error:
             if not verdicts:
                 raise

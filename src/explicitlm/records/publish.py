@@ -184,12 +184,12 @@ def unfinished(main: Path, experiment: str) -> Record:
             return record
         raise UsageError(f"{experiment} has a record, but neither a tag nor an experiment of that name is here",
                          f"git fetch origin tag {experiment}, then the same command")  # fmt: skip
-    left = main / layout.run_dir(experiment) / "manifest.json"
-    if not left.exists():
+    sealed = main / layout.run_dir(experiment) / "manifest.json"
+    if not sealed.exists():
         raise UsageError(f"there is no experiment {experiment}", "dvc exp list -A shows those that can be published")
-    manifest = load_sealed(left, Manifest, "dvc exp list -A")
+    manifest = load_sealed(sealed, Manifest, "dvc exp list -A")
     if manifest.id != experiment:
-        raise UsageError(f"{left} is of {manifest.id!r}, not of {experiment!r}", f"explicitlm run {experiment}, "
+        raise UsageError(f"{sealed} is of {manifest.id!r}, not of {experiment!r}", f"explicitlm run {experiment}, "
                          f"after: {put_away(layout.run_dir(experiment), main)}")  # fmt: skip
     return build.unfinished(manifest, None)
 

@@ -112,11 +112,11 @@ def scatter(title: str, labels: tuple[str, str], marks: Sequence[Mark], names: S
     parts = frame(WIDTH, HEIGHT, x, y, labels)
     kinds = list(dict.fromkeys(mark.kind for mark in marks))
     for mark in marks:
-        across = x.place(mark.x if numeric else float(texts.index(str(mark.x))))
+        x_position = x.place(mark.x if numeric else float(texts.index(str(mark.x))))
         label = f"{mark.id}: {mark.x}, {mark.y:.5g}"
-        parts.append(_dot(mark.id, (across, y.place(mark.y)), colour(kinds.index(mark.kind)), label))
-    beside, used = legend([names[kind] for kind in kinds], WIDTH, HEIGHT + 12) if len(kinds) <= 8 else ([], 0)
-    return picture(title, WIDTH, HEIGHT + used + 4, [*parts, *beside])
+        parts.append(_dot(mark.id, (x_position, y.place(mark.y)), colour(kinds.index(mark.kind)), label))
+    legend_parts, used = legend([names[kind] for kind in kinds], WIDTH, HEIGHT + 12) if len(kinds) <= 8 else ([], 0)
+    return picture(title, WIDTH, HEIGHT + used + 4, [*parts, *legend_parts])
 
 
 def spreads(title: str, label: str, groups: Sequence[tuple[str, Sequence[float], tuple[float, float] | None]]) -> str:

@@ -87,8 +87,8 @@ async def all_of(
             words, which ends everything too. OSError of a full disk likewise, as TransferError.
     """
     failures: list[str] = []
-    left = iter(names)
-    works = [_worker(work, left, shown, failures) for _ in range(min(AT_ONCE, len(names)))]
+    remaining = iter(names)
+    works = [_worker(work, remaining, shown, failures) for _ in range(min(AT_ONCE, len(names)))]
     tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(each) for each in works]
     done: asyncio.Future[Any] = asyncio.gather(*tasks)
     tasks.append(asyncio.ensure_future(_watching(watch)))
@@ -105,10 +105,10 @@ async def all_of(
 
 
 async def _worker(
-    work: Callable[[str], Awaitable[None]], left: Iterator[str], shown: Shown, failures: list[str]
+    work: Callable[[str], Awaitable[None]], remaining: Iterator[str], shown: Shown, failures: list[str]
 ) -> None:
     """Takes one name after another, of those that all workers share, until there is none or too many failed."""
-    for name in left:
+    for name in remaining:
         try:
             await work(name)
             shown.add(1)

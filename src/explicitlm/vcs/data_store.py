@@ -71,18 +71,18 @@ class DataStore(Cache):
             DataError: neither the cache nor the remote has one, or the remote's copy is damaged.
             StorageError: the remote is out of reach or refuses; the disk is full.
         """
-        lacking = {path: pointer for path, pointer in requested.items() if self.missing(pointer)}
-        if not lacking:
+        missing = {path: pointer for path, pointer in requested.items() if self.missing(pointer)}
+        if not missing:
             return
         before = self.hashes()
         if self.remote.is_s3:
             ask(self.remote)
         failure = None
         try:
-            self._with_retry(lambda: self._bring(lacking))
+            self._with_retry(lambda: self._bring(missing))
         except StorageError as error:
             failure = error
-        for path, pointer in lacking.items():
+        for path, pointer in missing.items():
             if lost := self.missing(pointer):
                 raise self._missing_error(path, pointer, lost, failure)
             self._sound.update({pointer.md5, *self.parts(pointer)} - before)

@@ -54,15 +54,15 @@ def object_store(remote: Remote) -> S3Store:
     """
     from obstore.store import S3Store
 
-    asked = client(remote)
-    endpoint = asked.meta.endpoint_url
+    s3_client = client(remote)
+    endpoint = s3_client.meta.endpoint_url
     options = _options(remote, endpoint)
     with _without_variables():
         return S3Store(
             remote.bucket,
             prefix=remote.prefix.rstrip("/") or None,
             endpoint=endpoint,
-            region=asked.meta.region_name,
+            region=s3_client.meta.region_name,
             virtual_hosted_style_request=False,
             credential_provider=_Credentials(remote),
             client_options=options,

@@ -220,9 +220,9 @@ def _hash(piece: bytes, whole: Any, part: Any) -> None:
 
 def _take(file: BinaryIO, digest: Any, shown: Shown, piece: Any) -> None:
     digest.update(piece)
-    left = memoryview(piece)
-    while left:
-        left = left[file.write(left) :]
+    remaining = memoryview(piece)
+    while remaining:
+        remaining = remaining[file.write(remaining) :]
     shown.add(0, len(piece))
 
 

@@ -66,11 +66,11 @@ def claim(main: Path, experiment: str) -> Iterator[None]:
         UsageError: another process is at work on it; that one is not disturbed.
     """
     me = psutil.Process()
-    entered = _enter(main, experiment, me)
+    is_new = _enter(main, experiment, me)
     try:
         yield
     finally:
-        if entered:
+        if is_new:
             with _guard(main), suppress(OSError):
                 _save(main, experiment, [owner for owner in _noted(main, experiment) if owner.pid != me.pid])
 
@@ -84,8 +84,8 @@ def exclusive(main: Path) -> Iterator[None]:
     """
     with _guard(main):
         for path in sorted((main / layout.OWNERS).glob("*.json")):
-            if living := [owner for owner in _noted(main, path.stem) if owner.lives()]:
-                raise _at_work(main, path.stem, living[0])
+            if active := [owner for owner in _noted(main, path.stem) if owner.lives()]:
+                raise _at_work(main, path.stem, active[0])
         yield
 
 

@@ -83,12 +83,12 @@ def watching(remote: Remote, question: Callable[[Remote], object]) -> Callable[[
     """
 
     def watch() -> None:
-        for left in reversed(range(PATIENCE)):
+        for remaining in reversed(range(PATIENCE)):
             try:
                 question(remote)
                 return
             except StorageError:
-                if not left:
+                if not remaining:
                     raise
                 time.sleep(AGAIN_S)
 

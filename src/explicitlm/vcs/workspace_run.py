@@ -71,7 +71,9 @@ def is_stale(rwlock: Path) -> bool:
     the number of a killed one for that.
     """
     holders = _holders(rwlock)
-    return holders is None or any(psutil.pid_exists(holder["pid"]) and not _lives(holder) for holder in holders.values())
+    return holders is None or any(
+        psutil.pid_exists(holder["pid"]) and not _lives(holder) for holder in holders.values()
+    )
 
 
 def _holders(rwlock: Path) -> dict[str, dict[str, Any]] | None:

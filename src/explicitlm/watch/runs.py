@@ -79,16 +79,16 @@ class Run:
 def current(workspace: Workspace) -> list[Run]:
     """Every run that has a status, the longest silent last, then those that wait for their turn."""
     jobs = SCHEDULER.jobs(workspace.main)
-    asked = (_run(workspace, folder, root, place, jobs) for folder, root, place in _folders(workspace.main))
-    begun = {run.id: run for run in asked if run}
+    found = (_run(workspace, folder, root, place, jobs) for folder, root, place in _folders(workspace.main))
+    by_id = {run.id: run for run in found if run}
     unseen = [
         *(_unseen(name, "cluster", _of_job(state)) for name, state in jobs.items()),
         *(_unseen(name, "queue", "queued") for name in _queued(workspace)),
     ]
     for run in unseen:
-        if run.id not in begun or not begun[run.id].under_way:
-            begun[run.id] = run
-    return sorted(begun.values(), key=lambda run: (run.state in WAITING, run.silent_s or 0.0, run.id))
+        if run.id not in by_id or not by_id[run.id].under_way:
+            by_id[run.id] = run
+    return sorted(by_id.values(), key=lambda run: (run.state in WAITING, run.silent_s or 0.0, run.id))
 
 
 def _queued(workspace: Workspace) -> list[str]:
@@ -120,11 +120,11 @@ def _run(workspace: Workspace, folder: Path, root: Path, place: str, jobs: dict[
     experiment = folder.name
     log = root / layout.log(experiment)
     step, steps, loss, speed = _last_report(log)
-    begun, written = _times(folder / "status.json", log)
+    started, written = _times(folder / "status.json", log)
     state = _state(status, place, jobs.get(experiment))
     left = (
-        (written - begun) / step * (steps - step)
-        if step and steps and begun and written and state == "running"
+        (written - started) / step * (steps - step)
+        if step and steps and started and written and state == "running"
         else None
     )
     question = _json(folder / "manifest.json").get("question") or {}

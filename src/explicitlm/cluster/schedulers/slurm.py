@@ -97,8 +97,8 @@ def submit(main: Path, experiments: list[str], at: str | None, request: JobReque
     if (limit := _seconds(request.time)) and limit <= request.warn + EARLY_S:
         raise UsageError(f"a limit of {limit} s leaves no time to train: Slurm announces it {request.warn} s before, "
                          f"or up to {EARLY_S} s earlier than that", "a longer --time, or a shorter --warn")  # fmt: skip
-    if twice := [experiment for experiment in experiments if experiments.count(experiment) > 1]:
-        raise UsageError(f"{twice[0]} is named twice: two jobs would train in one folder", "each id once")
+    if duplicates := [experiment for experiment in experiments if experiments.count(experiment) > 1]:
+        raise UsageError(f"{duplicates[0]} is named twice: two jobs would train in one folder", "each id once")
     prepared = [trees.prepared_tree(main, experiment) for experiment in experiments]
     folders = (
         [f"{at.rstrip('/')}/{experiment}" for experiment in experiments] if at else [str(tree) for tree in prepared]
@@ -118,9 +118,9 @@ def submit(main: Path, experiments: list[str], at: str | None, request: JobReque
 
 def jobs(main: Path) -> dict[str, str]:
     """States of the user's jobs by experiment, for those whose script `submit` wrote here."""
-    asked = ["squeue", "--me", "--array", "--noheader", "--format=%T|%K|%o"]
+    command = ["squeue", "--me", "--array", "--noheader", "--format=%T|%K|%o"]
     try:
-        done = subprocess.run(asked, capture_output=True, text=True, timeout=ANSWER_S)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S)
     except (OSError, subprocess.TimeoutExpired):
         return {}
     found = {}

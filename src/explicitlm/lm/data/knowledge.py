@@ -170,9 +170,9 @@ def _text(value: Any) -> str:
 
 def log_duplicates(facts: list[Fact]) -> None:
     """Says how many facts stand twice, and how many say another object than an earlier one; none is left out."""
-    twice = len(facts) - len({fact.sentence for fact in facts})
-    if twice:
-        logger.info(f"knowledge: {twice:,} of {len(facts):,} facts repeat the sentence of another")
+    duplicates = len(facts) - len({fact.sentence for fact in facts})
+    if duplicates:
+        logger.info(f"knowledge: {duplicates:,} of {len(facts):,} facts repeat the sentence of another")
     objects: dict[tuple[str, str], set[str]] = {}
     for fact in facts:
         if fact.subject and fact.predicate:
@@ -304,10 +304,10 @@ def cached_facts(path: Path, rows: int, facts: list[Fact]) -> dict[int, Fact]:
     folder = path if path.is_dir() else path.parent
     row_of = _read_mapping(folder / MAPPING_NAME, rows)
     known = {fact.uuid: fact for fact in facts if fact.uuid}
-    strange = next((uuid for uuid in row_of if known and uuid not in known), None)
-    if strange is not None:
+    unknown = next((uuid for uuid in row_of if known and uuid not in known), None)
+    if unknown is not None:
         raise DataError(
-            f"the knowledge cache in {path} maps fact {strange}, which the knowledge base does not hold",
+            f"the knowledge cache in {path} maps fact {unknown}, which the knowledge base does not hold",
             "make the cache again from this knowledge base, or remove it",
         )
     return {row: known.get(uuid, Fact("", uuid)) for uuid, row in row_of.items()}

@@ -108,9 +108,9 @@ class _Table:
         self._file: IO[bytes] = path.open("ab", buffering=0)
 
     def append(self, step: int, row: Mapping[str, float]) -> None:
-        fresh = [key for key in row if key not in self._columns]
-        if fresh:
-            self._widen(fresh)
+        new_keys = [key for key in row if key not in self._columns]
+        if new_keys:
+            self._widen(new_keys)
         cells = [str(step), *(_number(row[key]) if key in row else "" for key in self._columns[1:])]
         line = memoryview(_line(cells).encode())
         while line:  # a raw file may take a part only, on a disk that is nearly full
@@ -119,10 +119,10 @@ class _Table:
     def close(self) -> None:
         self._file.close()
 
-    def _widen(self, fresh: Sequence[str]) -> None:
+    def _widen(self, new_keys: Sequence[str]) -> None:
         """Puts new columns at the right end of the header and an empty cell in every earlier row."""
         rows = _read(self.path)[1:]
-        self._columns = [*(self._columns or ["step"]), *fresh]
+        self._columns = [*(self._columns or ["step"]), *new_keys]
         body = [_line([*row, *[""] * (len(self._columns) - len(row))]) for row in rows]
         self._file.close()
         write_text(self.path, "".join([_line(self._columns), *body]))

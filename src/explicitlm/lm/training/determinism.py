@@ -37,11 +37,11 @@ def thread_count() -> int:
 
     `accelerate launch` sets OMP_NUM_THREADS=1 where nothing is configured, so under it 1 means "not set".
     """
-    asked = os.environ.get("EXPLICITLM_NUM_THREADS")
-    if asked is None and ("ACCELERATE_MIXED_PRECISION" not in os.environ or os.environ.get("OMP_NUM_THREADS") != "1"):
-        asked = os.environ.get("OMP_NUM_THREADS")
-    if asked is not None and asked.isdigit() and int(asked) > 0:
-        return int(asked)
+    setting = os.environ.get("EXPLICITLM_NUM_THREADS")
+    if setting is None and ("ACCELERATE_MIXED_PRECISION" not in os.environ or os.environ.get("OMP_NUM_THREADS") != "1"):
+        setting = os.environ.get("OMP_NUM_THREADS")
+    if setting is not None and setting.isdigit() and int(setting) > 0:
+        return int(setting)
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cores = min(usable, psutil.cpu_count(logical=False) or usable)
     return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

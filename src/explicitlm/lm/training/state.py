@@ -117,10 +117,10 @@ class StateStore:
     def begin(self) -> None:
         """A run from the start: states of an earlier one are put aside, one generation of them."""
         if self._group.rank == 0 and _names(self._folder):
-            aside = self._folder.with_name(f"{self._folder.name}.old")
-            shutil.rmtree(aside, ignore_errors=True)
-            self._folder.rename(aside)
-            logger.info(f"a new run from the start: the earlier states are now in {aside}")
+            backup = self._folder.with_name(f"{self._folder.name}.old")
+            shutil.rmtree(backup, ignore_errors=True)
+            self._folder.rename(backup)
+            logger.info(f"a new run from the start: the earlier states are now in {backup}")
         self._group.barrier()
 
     def save(
@@ -179,8 +179,8 @@ class StateStore:
         name = f"step-{position['step']:08d}-{position['micro']:06d}"
         temporary = self._folder / f".{name}.tmp"
         if group.rank == 0:
-            for left in self._folder.glob(".step-*.tmp"):  # of processes that were killed while they wrote
-                shutil.rmtree(left, ignore_errors=True)
+            for leftover in self._folder.glob(".step-*.tmp"):  # of processes that were killed while they wrote
+                shutil.rmtree(leftover, ignore_errors=True)
             temporary.mkdir(parents=True)
         group.barrier()
         write_synced(temporary / f"rank-{group.rank}.pt", moment.own)
