@@ -235,8 +235,8 @@ def trace_command(
     for read in reads:
         layers = zip(*(weights for _, weights in read.words), strict=True)
         shares = " ".join(f"{sum(layer):.2f}" for layer in layers) or "-"
-        word = max(read.words, key=lambda item: max(item[1]), default=("", []))[0]
-        show(f"{read.token!r:<16} {read.row:>7}  {shares}  {word!r}  {read.text}")
+        most_read = max(read.words, key=lambda item: max(item[1]), default=("", []))[0]
+        show(f"{read.token!r:<16} {read.row:>7}  {shares}  {most_read!r}  {read.text}")
 
 
 @app.command("why", no_args_is_help=True)

@@ -44,8 +44,8 @@ def put_back(tree: Path, files: Iterable[str]) -> None:
     """
     for name in _outs(tree, files):
         kept, path = tree / FOLDER / name, tree / name
-        ours = kept.resolve() == tree.resolve() / FOLDER / name  # no link that a compute node has made
-        if ours and kept.is_file() and not path.exists():
+        is_own = kept.resolve() == tree.resolve() / FOLDER / name  # no link that a compute node has made
+        if is_own and kept.is_file() and not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)  # a link to nothing
             os.link(kept, path)

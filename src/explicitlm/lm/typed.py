@@ -95,10 +95,10 @@ def _opened(kind: type, value: Any) -> Any:
 
 def _explained(message: str) -> str:
     """What msgspec says, as `path: cause`; the part of the path inside an `Open` value is told before the rest."""
-    words, *places = message.split(" - at `$")
+    text, *places = message.split(" - at `$")
     path = "".join(place.rstrip("`") for place in reversed(places)).lstrip(".")
-    if field := _FIELD.fullmatch(words):
+    if field := _FIELD.fullmatch(text):
         within = f" in {path}" if path else ""
         return f"unknown field {field[2]!r}{within}" if "unknown" in field[1] else f"{field[2]} is missing{within}"
-    words = words[0].lower() + words[1:] if words.startswith(("Expected", "Invalid")) else words
-    return f"{path}: {words}" if path else words
+    text = text[0].lower() + text[1:] if text.startswith(("Expected", "Invalid")) else text
+    return f"{path}: {text}" if path else text

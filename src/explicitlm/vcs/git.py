@@ -64,8 +64,8 @@ class Git(GitReading):
                 raise UsageError(f"{what} is going on in {self.root}: the record would become a part of it",
                                  f"finish it (git status, then {proceed}), then the same command")  # fmt: skip
         if locks := git_locks.left_behind(folder, self.root):
-            told = ", ".join(map(str, locks))
-            raise UsageError(f"a git that was killed left {told}: nothing can be committed", git_locks.removal(locks))
+            listed = ", ".join(map(str, locks))
+            raise UsageError(f"a git that was killed left {listed}: nothing can be committed", git_locks.removal(locks))
         if self.branch() is None:
             raise UsageError("HEAD is detached: the record would be on no branch",
                              f"git switch {self._switch_target()}, then the same command")  # fmt: skip

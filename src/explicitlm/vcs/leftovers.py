@@ -176,15 +176,15 @@ class _Checkout(Git):
         """Commits and names of the experiments that DVC keeps until it starts them, the newest first."""
         kept = self._try("log", "--walk-reflogs", "--format=%H %gs", STASHED, "--") or ""
         entries = [line.partition(" ") for line in kept.splitlines()]  # commit: dvc-exp:COMMIT:BASELINE:NAME
-        return [(commit, words.split(":")[4]) for commit, _, words in entries if words.count(":") >= 4]
+        return [(commit, subject.split(":")[4]) for commit, _, subject in entries if subject.count(":") >= 4]
 
     def has_put_aside(self) -> bool:
         """Whether DVC made the newest entry of git's stash: on a detached HEAD, or just before it detached that."""
         entry = self._try("log", "--walk-reflogs", "-1", "--format=%ct %gs", "refs/stash", "--") or "0 "
-        made, _, words = entry.partition(" ")
+        made, _, subject = entry.partition(" ")
         moves = self._run("log", "--walk-reflogs", "-2", "--date=unix", "--format=%gd %gs", "HEAD", "--")
         detached = DETACHED.match(moves)
-        return (words.startswith("WIP on (no branch)") and self.branch() is None) or (
+        return (subject.startswith("WIP on (no branch)") and self.branch() is None) or (
             detached is not None and 0 <= int(detached[1]) - int(made) <= SAME_MOMENT_S
         )
 

@@ -143,8 +143,8 @@ def _trainings(run_dir: Path, family: set[int]) -> list[Owner]:
         with suppress(psutil.Error):
             environment = process.environ()
             job = environment.get("SLURM_JOB_ID")  # processes of one job on several nodes train together
-            ours = process.pid in family or (job is not None and job == os.environ.get("SLURM_JOB_ID"))
-            if environment.get(RUN_DIR) == str(run_dir) and not ours:
+            is_own = process.pid in family or (job is not None and job == os.environ.get("SLURM_JOB_ID"))
+            if environment.get(RUN_DIR) == str(run_dir) and not is_own:
                 found.append(Owner.of(process))
     return [owner for owner in found if owner.lives()]
 
