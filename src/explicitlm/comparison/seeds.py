@@ -73,7 +73,7 @@ class SeedComparison:
     Attributes:
         first, second: the ids asked for. pairs: by seed, the ids.
         metrics: the judged difference (second - first) of each metric that both have.
-        missing: the runs that `wanted` pairs still need. notes: what a reader should know besides.
+        missing: the runs that `pairs_requested` pairs still need. notes: what a reader should know besides.
     """
 
     first: str
