@@ -10,18 +10,23 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
+from zc.lockfile import LockError, LockFile
 
+from explicitlm.common.aside import put_aside
 from explicitlm.common.errors import UsageError
+from explicitlm.common.files import write_text
 from explicitlm.vcs.git_command import GitError, run_git
 
 LOCK = "workspace"
 EXPERIMENTS = ".dvc/tmp/exps"
+TRIES, PAUSE_S = 7, 0.5  # for DVC's guard of its list, as DVC itself waits for it
 BRANCH = "refs/exps/exec/EXEC_BRANCH"  # the experiment that DVC commits to, if it goes on with one
 
 
@@ -123,10 +128,27 @@ def _release_after(main: Path, runner: psutil.Process, info: dict[str, Any]) -> 
 
 @contextmanager
 def _locks(main: Path) -> Iterator[dict[str, Any]]:
-    from dvc.fs import localfs
-    from dvc.rwlock import _edit_rwlock  # the public context manager would hold it in our own name
+    """DVC's list, to be changed, under DVC's own guard.
 
+    As `dvc.rwlock` does it, of which the public part would hold the lock in our own name; to import it takes 0.14 s, as
+    long as all else that the first stage loads.
+    """
     folder = main / EXPERIMENTS
     folder.mkdir(parents=True, exist_ok=True)
-    with _edit_rwlock(str(folder), localfs, False) as locks:
+    path = folder / "rwlock"
+    with closing(_guard(folder / "rwlock.lock")):
+        if _holders(path) is None:
+            raise UsageError(f"{path} is not DVC's list of locks", f"{put_aside(str(path))}, then the same command")
+        locks = {"write": {}, "read": {}} | (json.loads(path.read_text(encoding="utf-8")) if path.exists() else {})
         yield locks
+        write_text(path, json.dumps(locks))  # as DVC: words that are no UTF-8 are escaped
+
+
+def _guard(path: Path) -> LockFile:
+    for left in reversed(range(TRIES)):
+        try:
+            return LockFile(str(path))
+        except LockError:
+            if left:
+                time.sleep(PAUSE_S)
+    raise UsageError(f"another dvc holds {path}", "wait until it has ended, then the same command")
