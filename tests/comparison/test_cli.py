@@ -39,7 +39,7 @@ def test_a_table_of_a_thousand_with_what_is_broken_named(root: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("verb", ["index", "report"])
+@pytest.mark.parametrize("verb", ["compare", "index", "report"])
 def test_what_is_broken_beside_the_records_stops_nothing(tmp_path: Path, verb: str) -> None:
     made_records.bare_project(tmp_path)
     made_records.write(tmp_path, *made_records.many(2))

@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 from typing import Any
 
+import made_records
 import pytest
 from made_records import made
 
 from explicitlm.common.errors import UsageError
-from explicitlm.comparison import index, pair, seeds, table
-from explicitlm.records import rows
+from explicitlm.comparison import index, pair, seeds, sources, table
+from explicitlm.records import equivalence, rows
+from explicitlm.records.expressions import Expression
 from explicitlm.records.rows import Row
-from explicitlm.records.verdict import Verdict
+from explicitlm.records.verdict import Verdict, save_verdict
 
 
 def row(experiment: str, **more: Any) -> Row:
@@ -88,6 +91,43 @@ def test_two_in_words() -> None:
         "environment: equal\n"
         "results:\n  val_loss: 2.5 -> 2.25 (-0.25)"
     )
+
+
+def test_code_that_was_shown_to_train_alike_is_told(tmp_path: Path) -> None:
+    A, B, C = (f"{letter * 32}.dir" for letter in "123")
+    for name, lm in (("exp_a", A), ("exp_b", B), ("exp_c", C)):
+        made_records.write(tmp_path, made(name, lm=lm))
+    equivalence.note(tmp_path, B, A, 30)
+    first, second, third = rows.load(tmp_path).rows
+
+    def code(other: Row, diff: list[str]) -> str:
+        steps = sources.shown_alike(tmp_path, first, other)
+        found = pair.compare(first, other, lambda _: None, lambda *_: diff, steps)
+        assert found.as_dict()["alike_steps"] == steps
+        return next(line for line in found.describe() if line.startswith("code"))
+
+    assert code(second, ["x.py | 2 +-"]) == "code: it differs; lm/ was shown to train alike (explicitlm same, 30 steps)"
+    assert code(second, []).endswith("30 steps); git lacks one of the commits (git fetch --tags)")
+    assert code(third, ["x.py | 2 +-"]) == "code:" and code(first, []) == "code: equal"
+
+
+def test_verdicts_are_a_column_and_a_condition_and_named_of_a_pair(tmp_path: Path) -> None:
+    made_records.write(tmp_path, made("exp_a"), made("exp_b"))
+    found = rows.load(tmp_path).rows
+    assert "verdict" not in table.make(found).columns and table.make(found, ["verdict"]).rows == [[None], [None]]
+    assert "reproduced" not in "\n".join(pair.compare(found[0], found[1], lambda _: None, lambda *_: []).describe())
+    again = Verdict(experiment="exp_b", checked_at="2026-01-01T00:00:00Z", duration_s=1, how="retrained",
+                    verdict="same_curve")  # fmt: skip
+    save_verdict(tmp_path, again)
+    found = rows.load(tmp_path).rows
+    made_table = table.make(found)
+    assert made_table.as_dicts() == [{"id": "exp_a", "verdict": None}, {"id": "exp_b", "verdict": "same_curve"}]
+    assert [
+        row.id for row in found if Expression('verdict == "same_curve" and verdict_how == "retrained"')(row.get)
+    ] == ["exp_b"]
+    told = pair.compare(found[0], found[1], lambda _: None, lambda *_: [])
+    assert told.describe()[-1] == "reproduced: exp_b same curve (retrained), exp_a not yet"
+    assert told.as_dict()["verdict"] == (None, "same_curve") and told.as_dict()["verdict_how"] == (None, "retrained")
 
 
 def group(name: str, losses: dict[int, float], **params: object) -> list[Row]:

@@ -82,13 +82,19 @@ def test_a_second_clone_gives_the_same_weights(again) -> None:
 
 
 def test_a_forged_metric_is_named(warm) -> None:
-    """The weights are the recorded ones; what the record says of them is not."""
-    edit_record(warm, lambda record: record["results"]["metrics"].update({"val_loss": 0.5}))
+    """The weights are the recorded ones; what the record says of them is not, nor the answers that it names."""
+
+    def edit(record: dict) -> None:
+        record["results"]["metrics"].update({"val_loss": 0.5})
+        record["results"]["items"]["md5"] = "0" * 32
+
+    edit_record(warm, edit)
     verdict = reproduced(warm, "exp_001", "--retrain", code=1)
-    assert verdict["verdict"] == "different" and verdict["causes"] == ["metrics"]
+    assert verdict["verdict"] == "different" and verdict["causes"] == ["metrics", "answers"]
     assert verdict["checkpoint_hash"] == warm.record("exp_001")["versions"]["checkpoint_hash"]
-    (difference,) = verdict["differences"]
-    assert (difference["what"], difference["was"]) == ("val_loss", 0.5)
+    metric, answers = verdict["differences"]
+    assert (metric["what"], metric["was"]) == ("val_loss", 0.5)
+    assert (answers["what"], answers["was"]) == ("task items (the answers cannot be compared in detail)", "0" * 8)
 
 
 def test_another_seed_is_named(warm) -> None:

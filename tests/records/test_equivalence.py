@@ -22,11 +22,21 @@ def test_a_chain_of_refactorings_is_one_class(tmp_path) -> None:
     assert len(list((tmp_path / layout.EQUIVALENT).iterdir())) == 2
 
 
+def test_of_a_chain_the_shortest_training_counts_and_of_chains_the_best(tmp_path) -> None:
+    equivalence.note(tmp_path, A, B, 30)
+    equivalence.note(tmp_path, C, B, 5)
+    assert [equivalence.shown_steps(tmp_path, *pair) for pair in ((A, B), (C, A), (A, D))] == [30, 5, None]
+    equivalence.note(tmp_path, C, D, 20)
+    equivalence.note(tmp_path, D, A, 10)
+    assert equivalence.shown_steps(tmp_path, A, C) == 10
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "{", "[]", "[" * 100_000, json.dumps({"schema_version": 1, "lm": [A]}),
      json.dumps({"schema_version": 1, "lm": [A, "../../x"]}), json.dumps({"schema_version": 1, "lm": [A, 7]}),
-     json.dumps({"schema_version": 2, "lm": [A, B]})],
+     json.dumps({"schema_version": 2, "lm": [A, B], "steps": 30}),
+     json.dumps({"schema_version": 1, "lm": [A, B]}), json.dumps({"schema_version": 1, "lm": [A, B], "steps": "30"})],
 )  # fmt: skip
 def test_what_is_no_note_is_one_line(tmp_path, content: str) -> None:
     equivalence.note(tmp_path, A, B, 30)

@@ -15,6 +15,7 @@ from explicitlm.common import layout
 from explicitlm.lm.typed import convert
 from explicitlm.records import rows
 from explicitlm.records.schema import Record
+from explicitlm.records.verdict import Verdict, save_verdict
 
 
 @pytest.fixture
@@ -90,6 +91,17 @@ def test_settled_files_are_read_once(root: Path, monkeypatch: pytest.MonkeyPatch
     path.write_text(path.read_text().replace("2.5", "1.5"))  # equal size, other times
     assert losses(root)["exp_a"] == 1.5
     assert parsed == ["exp_a"]
+
+
+def test_a_verdict_is_of_no_file_that_is_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes and goes beside a record that stays as it is."""
+    monkeypatch.setattr(rows, "_SETTLED_S", -10.0)
+    again = Verdict(experiment="exp_a", checked_at="", duration_s=1, how="restored", verdict="identical")
+    path = root / save_verdict(root, again)
+    for _ in range(2):  # as it is read, and with what was kept
+        assert [row.get("verdict") for row in rows.load(root).rows] == ["identical", None]
+    path.unlink()
+    assert [row.get("verdict") for row in rows.load(root).rows] == [None, None]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"reader": "other", "rows": {"exp_a": [1, 2]}}', '{"rows": 3}'])

@@ -76,6 +76,8 @@ def made(
     records: list[dict[str, Any]], problems: list[Problem] | None = None, verdicts: tuple[Verdict, ...] = ()
 ) -> tuple[str, dict[str, str]]:
     rows = [Row(parse(json.dumps(record).encode(), record["experiment"]["id"])) for record in records]
+    for row in rows:
+        row.head["verdict"] = next((each.verdict for each in verdicts if each.experiment == row.id), None)
     shown = {
         key: {
             row.id: [(float(step), 2.3 + math.exp(-step / 30)) for step in range(1, 100, 9)]
@@ -162,9 +164,9 @@ def test_what_came_of_running_again_is_told(browser: Browser) -> None:
     assert (said, asked) == ([], [])
     assert "<title>8 experiments</title>" in dom  # a verdict's words are no page's
     for words in ("<b>different</b> (retrained, 2026-03-01T00:00:00Z)", "parts at step 4, in weights",
-                  "packages: torch 2.13.0 -&gt; ", "<b>same curve</b>", ">run_again<"):  # fmt: skip
+                  "packages: torch 2.13.0 -&gt; ", "<b>same curve</b>", ">verdict<"):  # fmt: skip
         assert words in dom, words
-    assert ">run_again<" not in made(some())[0]
+    assert ">verdict<" not in made(some())[0]
 
 
 def test_filter_sort_and_links_work(browser: Browser) -> None:

@@ -44,7 +44,8 @@ def compare_command(
     """Show what differs between experiments: two in words, any others in a table.
 
     EXPR and KEY use the names of parameters (learning_rate), of metrics (val_loss), and id, status, seed, description,
-    timestamp, duration_s, outcome, data.database, code.lm, environment.device and their like.
+    timestamp, duration_s, outcome, verdict (of `explicitlm reproduce`; verdict_how: retrained, head or restored),
+    data.database, code.lm, environment.device and their like.
 
     Examples:
 
@@ -55,6 +56,8 @@ def compare_command(
       explicitlm compare exp_010 exp_040 --seeds 5 --run
 
       explicitlm compare exp_010 exp_040 --facts
+
+      explicitlm compare --where 'verdict == "identical" and verdict_how == "retrained"'
 
       explicitlm compare --columns id,seed,val_loss --csv
     """
@@ -102,9 +105,8 @@ def index_command() -> None:
     from explicitlm.vcs.workspace import Workspace
 
     workspace = Workspace.find()
-    verdicts = load_verdicts(workspace.main)
-    _warn(verdicts.problems)
-    print(index.markdown(read_rows(workspace), verdicts.by_experiment), end="")
+    rows = read_rows(workspace)  # which warns of files that are no verdicts, too
+    print(index.markdown(rows, load_verdicts(workspace.main).by_experiment), end="")
 
 
 def read_rows(workspace: Workspace) -> list[Row]:
@@ -154,7 +156,8 @@ def _show_pair(workspace: Workspace, chosen: list[Row], as_json: bool) -> None:
     from explicitlm.comparison import pair, sources
 
     first, second = chosen
-    found = pair.compare(first, second, sources.file_lists(workspace.main), sources.code_changes(workspace))
+    found = pair.compare(first, second, sources.file_lists(workspace.main), sources.code_changes(workspace),
+                         sources.shown_alike(workspace.main, first, second))  # fmt: skip
     if as_json:
         show_json(found.as_dict())
     else:

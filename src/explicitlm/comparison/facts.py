@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from typing import Any
+
+from msgspec.structs import replace
 
 from explicitlm.common.errors import UsageError
 from explicitlm.common.shown import printable
@@ -114,6 +118,25 @@ def compare(first: str, second: str, before: Sequence[Answer], after: Sequence[A
         [_change(one, other) for one, other in pairs if other.right and not one.right],
         [_change(one, other) for one, other in pairs if one.right and not other.right],
         (len(old) - len(pairs), len(new) - len(pairs)),
+    )
+
+
+def count_unequal(before: Sequence[Answer], after: Sequence[Answer]) -> int:
+    """In how many places two lists of answers differ, of one model that was asked twice.
+
+    A score that is added up in another order, and so differs in its last digits only, is no other answer.
+    """
+    pairs = zip_longest(before, after)
+    return sum(one is None or other is None or not _is_equal(one, other) for one, other in pairs)
+
+
+def _is_equal(one: Answer, other: Answer) -> bool:
+    if replace(one, scores=[]) != replace(other, scores=[]) or len(one.scores) != len(other.scores):
+        return False
+    return all(
+        before == after
+        or (before is not None and after is not None and math.isclose(before, after, rel_tol=1e-6, abs_tol=1e-9))
+        for before, after in zip(one.scores, other.scores, strict=True)
     )
 
 

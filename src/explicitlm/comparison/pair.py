@@ -33,7 +33,9 @@ class PairDifference:
 
     Attributes:
         code: None where the code is equal; else `git diff --stat`, empty where git lacks one of the commits.
+        alike_steps: for how many steps two other versions of lm/ were shown to train alike; None where they were not.
         metrics: of both, also where they are equal.
+        verdict: what came of reproducing each, None where nobody did. verdict_how: by which check.
     """
 
     first: str
@@ -41,9 +43,12 @@ class PairDifference:
     parameters: dict[str, tuple[Any, Any]]
     data: dict[str, DataChange]
     code: list[str] | None
+    alike_steps: int | None
     environment: dict[str, tuple[Any, Any]]
     metrics: dict[str, tuple[Any, Any]]
     status: tuple[str, str]
+    verdict: tuple[str | None, str | None]
+    verdict_how: tuple[str | None, str | None]
 
     def as_dict(self) -> dict[str, Any]:
         """For --json."""
@@ -58,14 +63,21 @@ class PairDifference:
         lines += ["data: equal"] if not self.data else [_describe_data(name, item) for name, item in self.data.items()]
         lines += self._code_lines()
         lines.append(_section("environment", self.environment))
-        return [*lines, *self._result_lines()]
+        lines += self._result_lines()
+        if any(self.verdict):
+            first, second = (f"{grade.replace('_', ' ')} ({how})" if grade else "not yet"
+                             for grade, how in zip(self.verdict, self.verdict_how, strict=True))  # fmt: skip
+            lines.append(f"reproduced: {self.second} {second}, {self.first} {first}")
+        return lines
 
     def _code_lines(self) -> list[str]:
         if self.code is None:
             return ["code: equal"]
+        steps = self.alike_steps
+        alike = "" if steps is None else f" it differs; lm/ was shown to train alike (explicitlm same, {steps} steps)"
         if not self.code:
-            return ["code: it differs; git lacks one of the commits (git fetch --tags)"]
-        return ["code:", *(f"  {one_line(line)}" for line in self.code)]
+            return [f"code:{alike or ' it differs'}; git lacks one of the commits (git fetch --tags)"]
+        return [f"code:{alike}", *(f"  {one_line(line)}" for line in self.code)]
 
     def _result_lines(self) -> list[str]:
         lines = []
@@ -78,12 +90,13 @@ class PairDifference:
         return ["results:", *lines] if lines else ["results: equal" if self.metrics else "results: none"]
 
 
-def compare(first: Row, second: Row, listing: Listing, stat: Stat) -> PairDifference:
+def compare(first: Row, second: Row, listing: Listing, stat: Stat, alike_steps: int | None = None) -> PairDifference:
     """Compares two experiments.
 
     Args:
         first, second: the experiments; what is told is how the second differs from the first.
         listing: gives the files of a data version. stat: gives what changed in the code.
+        alike_steps: for how many steps the two versions of lm/ were shown to train alike.
     """
     differs = any(first.code.get(name) != second.code.get(name) for name in ("lm", "common", "script", "requirements"))
     if "lm" not in first.code or "lm" not in second.code:  # a run without a checkpoint: only its commit is known
@@ -95,10 +108,13 @@ def compare(first: Row, second: Row, listing: Listing, stat: Stat) -> PairDiffer
         {folder: _data(first.data.get(folder), second.data.get(folder), listing)
          for folder in dict.fromkeys([*first.data, *second.data]) if first.data.get(folder) != second.data.get(folder)},
         (stat(_revision(first), _revision(second)) or []) if differs else None,
+        alike_steps,
         _differing(first.environment, second.environment),
         {name: (first.metrics.get(name), second.metrics.get(name))
          for name in dict.fromkeys([*first.metrics, *second.metrics])},
         (first.head["status"], second.head["status"]),
+        (first.head["verdict"], second.head["verdict"]),
+        (first.head["verdict_how"], second.head["verdict_how"]),
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from explicitlm.common import layout
 from explicitlm.common.errors import UsageError
 from explicitlm.comparison.pair import Listing, Stat
+from explicitlm.records import equivalence
 from explicitlm.records.rows import Row
 from explicitlm.vcs.dvc_config import cache_dir
 from explicitlm.vcs.pointer import Pointer
@@ -50,14 +51,23 @@ def answers_of(workspace: Workspace, row: Row, fetch: bool = True) -> list[Answe
     Raises:
         UsageError: the experiment kept no answers. DataError, StorageError: the remote has none, or is out of reach.
     """
-    from explicitlm.lm.data import answers  # with zstd, which other comparisons need not wait for
-
     md5 = row.head["items"]
     if md5 is None or not _FILE.fullmatch(md5):
         raise UsageError(f"{row.id} kept no answers to task items", "explicitlm compare --columns id,status,items "
                          "shows which experiments have some")  # fmt: skip
     path = fetch_answers(workspace, md5) if fetch else _object(workspace.main, md5)
-    return answers.read(path) if path.exists() else None
+    return read_answers(path) if path.exists() else None
+
+
+def read_answers(path: Path) -> list[Answer]:
+    """The answers in a file.
+
+    Raises:
+        DataError: it is something else, or damaged.
+    """
+    from explicitlm.lm.data import answers  # with zstd, which other comparisons need not wait for
+
+    return answers.read(path)
 
 
 def fetch_answers(workspace: Workspace, md5: str) -> Path:
@@ -71,6 +81,14 @@ def fetch_answers(workspace: Workspace, md5: str) -> Path:
         with workspace.open_store() as data_store:
             data_store.fetch({layout.ITEMS: Pointer(md5, None, None, Path(layout.ITEMS).name)})
     return path
+
+
+def shown_alike(main: Path, first: Row, second: Row) -> int | None:
+    """For how many steps `explicitlm same` saw two other versions of lm/ train alike; None where it did not."""
+    before, after = first.code.get("lm"), second.code.get("lm")
+    if not before or not after or before == after or first.alike is None or first.alike != second.alike:
+        return None
+    return equivalence.shown_steps(main, before, after)
 
 
 def code_changes(workspace: Workspace) -> Stat:

@@ -114,7 +114,7 @@ def distinguishing_columns(rows: Sequence[Row]) -> list[str]:
     columns = ["id"]
     if any(not row.finished for row in rows):
         columns.append("status")
-    columns += [name for name in ("outcome",) if any(row.head.get(name) for row in rows)]
+    columns += [name for name in ("outcome", "verdict") if any(row.head.get(name) for row in rows)]
     columns += [name for name in differing(rows, "params") if name not in OBSERVATION]
     metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
     first = [name for name in _FIRST_METRICS if name in metrics]

@@ -15,7 +15,7 @@ from explicitlm.common.clock import now
 from explicitlm.common.environment import NUM_THREADS
 from explicitlm.common.errors import DataError, ExplicitLMError, UsageError
 from explicitlm.pipeline import identity
-from explicitlm.proof import curves, derived
+from explicitlm.proof import answers, curves, derived
 from explicitlm.proof import tree as trees
 from explicitlm.records import causes, chain, store
 from explicitlm.records.manifest import Manifest, load_sealed
@@ -208,10 +208,16 @@ def _judge(tree: Workspace, record: Record, found: Findings, recorded: _Recorded
         found.grade = curves.grade(before, after)
         return
     otherwise = curves.differing(before, after)
-    found.grade = "different" if otherwise else "identical"  # equal weights, and yet other results are recorded
+    answered = None
+    if found.how == "retrained" and record.results.items:
+        answered = answers.difference(tree, record.results.items)
+    # Equal weights, and yet other results are recorded?
+    found.grade = "different" if otherwise or answered else "identical"
     for step, name in otherwise[:MOST_METRICS]:
         what = name if step == curves.FINAL else f"{name} at step {step}"
         _cause(found, "metrics", what, before[step, name], after[step, name])
+    if answered:
+        found.differences.append(answered)
 
 
 def _cause(found: Findings, cause: Any, what: str, was: Any, now: Any) -> None:

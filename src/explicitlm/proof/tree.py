@@ -88,15 +88,24 @@ def pointers(tree: Path) -> dict[str, Pointer]:
     }
 
 
-def restore(data_store: DataStore, tree: Workspace, path: str, pointer: Pointer) -> None:
-    """Brings a folder's bytes from cache or remote into a tree; damaged ones are fetched again.
+def fetch_sound(data_store: DataStore, path: str, pointer: Pointer) -> None:
+    """Brings data into the cache; what is damaged there is fetched again.
 
     Raises:
-        ExplicitLMError: they are nowhere.
+        ExplicitLMError: it is nowhere.
     """
     data_store.fetch({path: pointer})
     if data_store.drop_damaged([pointer.md5, *data_store.parts(pointer)]):
         data_store.fetch({path: pointer})
+
+
+def restore(data_store: DataStore, tree: Workspace, path: str, pointer: Pointer) -> None:
+    """Brings a folder's bytes from cache or remote into a tree.
+
+    Raises:
+        ExplicitLMError: they are nowhere.
+    """
+    fetch_sound(data_store, path, pointer)
     entries = data_store.entries(pointer)
     if entries is None:
         tree.dvc.checkout(f"{path}.dvc", force=True)
@@ -115,7 +124,7 @@ def train(
         limit_s: seconds after which it is ended.
     """
     run_dir = tree.workdir / layout.RUN
-    for name in (layout.DIGESTS, layout.METRICS):
+    for name in (layout.DIGESTS, layout.METRICS, layout.ITEMS):
         (tree.workdir / name).unlink(missing_ok=True)
     reports = tree.workdir / layout.LOCAL / "proof"
     here = str(Path(sys.executable).parent)

@@ -42,19 +42,42 @@ def classes(root: Path) -> tuple[dict[str, str], list[Problem]]:
             md5 = like[md5]
         return md5
 
-    problems = []
-    for path in sorted((root / layout.EQUIVALENT).glob("*.json")):
-        try:
-            first, second = sorted(standing_for(md5) for md5 in _read(path))
-        except (ValueError, OSError, RecursionError) as error:
-            problems.append(Problem(printable(str(path.relative_to(root))), f"it notes no equal versions ({error})"))
-            continue
+    notes, problems = _notes(root)
+    for pair, _ in notes:
+        first, second = sorted(standing_for(md5) for md5 in pair)
         like[first] = like[second] = first
     return {md5: standing_for(md5) for md5 in like}, problems
 
 
-def _read(path: Path) -> list[str]:
-    """The two hashes of a note.
+def shown_steps(root: Path, one: str, other: str) -> int | None:
+    """For how many steps two versions were seen to train alike; None where they were not.
+
+    Where only a chain of notes joins them, its shortest training counts; of several chains the best.
+    """
+    reached = {one}
+    notes, _ = _notes(root)
+    for least in sorted({steps for _, steps in notes}, reverse=True):
+        pairs = [pair for pair, steps in notes if steps >= least]
+        while more := {md5 for pair in pairs if reached & set(pair) for md5 in pair} - reached:
+            reached |= more
+        if other in reached:
+            return least
+    return None
+
+
+def _notes(root: Path) -> tuple[list[tuple[list[str], int]], list[Problem]]:
+    """All notes, each as two hashes and the number of steps; and the files that are none."""
+    notes, problems = [], []
+    for path in sorted((root / layout.EQUIVALENT).glob("*.json")):
+        try:
+            notes.append(_read(path))
+        except (ValueError, OSError, RecursionError) as error:
+            problems.append(Problem(printable(str(path.relative_to(root))), f"it notes no equal versions ({error})"))
+    return notes, problems
+
+
+def _read(path: Path) -> tuple[list[str], int]:
+    """The two hashes of a note, and its number of steps.
 
     Raises:
         ValueError: it is none.
@@ -69,4 +92,7 @@ def _read(path: Path) -> list[str]:
         raise ValueError("no two hashes")
     if not all(isinstance(md5, str) and _HASH.fullmatch(md5) for md5 in pair):
         raise ValueError("no two hashes")
-    return pair
+    steps = content.get("steps")
+    if type(steps) is not int:
+        raise ValueError("no number of steps")
+    return pair, steps

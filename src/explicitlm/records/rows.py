@@ -89,6 +89,8 @@ def load(root: Path) -> Rows:
     kept = _kept(root)
     fresh: dict[str, Any] = {}
     alike, problems = equivalence.classes(root)
+    verdicts, no_verdicts = _verdicts(root)
+    problems += no_verdicts
     rows = []
     settled = time.time() - _SETTLED_S
     for name, path, signature in _files(root):
@@ -100,6 +102,8 @@ def load(root: Path) -> Rows:
             continue
         if max(signature[0], signature[1]) / 1e9 < settled:
             fresh[name] = [signature, row]
+        if name in verdicts:
+            row = {**row, "head": row["head"] | verdicts[name]}  # what is kept of the file stays without it
         rows.append(Row(row, alike.get(str(row["code"].get("lm")))))
     if fresh.keys() != kept.keys() or any(
         fresh[name] is not kept[name] and fresh[name] != kept[name] for name in fresh
@@ -107,6 +111,19 @@ def load(root: Path) -> Rows:
         _keep(root, fresh)
     rows.sort(key=lambda row: (row.head["timestamp"], row.id))
     return Rows(rows, problems)
+
+
+def _verdicts(root: Path) -> tuple[dict[str, dict[str, str]], list[Problem]]:
+    """What came of reproducing experiments, by id, as it stands in a row's head; and the files that are no verdicts."""
+    if not (root / layout.VERDICTS).is_dir():
+        return {}, []
+    from explicitlm.records.verdict import load_verdicts  # with msgspec, which a table without any need not wait for
+
+    found = load_verdicts(root)
+    heads: dict[str, dict[str, str]] = {
+        name: {"verdict": each.verdict, "verdict_how": each.how} for name, each in found.by_experiment.items()
+    }
+    return heads, found.problems
 
 
 def parse(text: bytes, name: str) -> dict[str, dict[str, Any]]:
@@ -162,6 +179,8 @@ def _sections(record: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
         "tag": _text(versions["experiment_tag"]),
         "url": _text(results["swanlab_url"]),
         "items": _text((results.get("items") or {}).get("md5")),
+        "verdict": None,  # of others' checks, which lie beside the record
+        "verdict_how": None,
     }
     return {
         "head": head,

@@ -23,8 +23,9 @@ from explicitlm.records.problem import Problem
 
 Grade = Literal["identical", "same_curve", "within_tolerance", "different", "not_reproducible"]
 Cause = Literal[
-    "code", "parameters", "data", "weights", "packages", "hardware", "world size", "precision", "threads", "metrics"
-]
+    "code", "parameters", "data", "weights", "packages", "hardware", "world size", "precision", "threads", "metrics",
+    "answers",
+]  # fmt: skip
 ORDER: tuple[Literal["restored", "head", "retrained"], ...] = ("restored", "head", "retrained")
 _LONGEST_VALUE = 60  # of a difference, in words; a verdict may come from anyone
 _LONGEST_CAUSE = 200

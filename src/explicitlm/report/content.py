@@ -96,15 +96,10 @@ class Content:
 
     @property
     def table(self) -> table.Table:
-        """All experiments, the columns that tell them apart; where some were run again, what came of it."""
+        """All experiments, and the columns that tell them apart."""
         columns = table.distinguishing_columns(self.rows)
         columns[1:1] = [name for name in ("status",) if name not in columns]
-        made = table.make(self.rows, [*columns, "description"])
-        if not any(row.id in self._verdicts for row in self.rows):
-            return made
-        again = [self._verdicts[cells[0]].verdict if cells[0] in self._verdicts else None for cells in made.rows]
-        cells = [[*row[:2], grade, *row[2:]] for row, grade in zip(made.rows, again, strict=True)]
-        return table.Table([*made.columns[:2], "run_again", *made.columns[2:]], cells)
+        return table.make(self.rows, [*columns, "description"])
 
     def _metrics(self) -> list[str]:
         """Metrics worth a picture: the leading ones first."""

@@ -45,11 +45,11 @@ def write(workspace: Workspace, rows: Sequence[Row], everything: Sequence[Row], 
     rows = [row for row in rows if row.id in records]
     if not rows:
         raise UsageError("there is no experiment to report on", "explicitlm compare shows those with a record")
-    verdicts = load_verdicts(workspace.main)
-    content = Content(rows, everything, curves.read(workspace, rows), records, verdicts.by_experiment,
+    verdicts = load_verdicts(workspace.main).by_experiment  # files that are none are among the problems of the rows
+    content = Content(rows, everything, curves.read(workspace, rows), records, verdicts,
                       lambda row: sources.answers_of(workspace, row, fetch=False))  # fmt: skip
     drawn = content.pictures()
-    write_text(target, render(content, drawn, [*problems, *broken, *verdicts.problems]))
+    write_text(target, render(content, drawn, [*problems, *broken]))
     return [target, *(_export(drawn, folder) if folder else [])]
 
 
