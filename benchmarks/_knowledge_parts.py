@@ -90,9 +90,14 @@ def layer_forward(of_attention: bool, skip: float) -> Any:
     """In place of `MemoryLayer.forward`: a query of the attention's output alone, or a read for the fusion only."""
 
     def forward(
-        self: MemoryLayer, x_BSD: Tensor, rotary: RotaryTable, memory: Memory, found: Found | None
+        self: MemoryLayer,
+        x_BSD: Tensor,
+        rotary: RotaryTable,
+        mask_B1SS: Tensor | None,
+        memory: Memory,
+        found: Found | None,
     ) -> tuple[Tensor, Found, Tensor]:
-        a_BSD = self.attention(self.attention_norm(x_BSD), rotary)
+        a_BSD = self.attention(self.attention_norm(x_BSD), rotary, mask_B1SS)
         h_BSD = x_BSD + a_BSD
         q_BSD = self.query_norm(a_BSD if of_attention else h_BSD)
         read_BSD, found, weight_TL = self._read(q_BSD, memory, found)

@@ -48,6 +48,9 @@ class TrainConfig(Checked, frozen=True):
     max_seq_len: Annotated[int, Meta(ge=8, description="tokens S in one sequence")] = 512
     norm_eps: Annotated[float, Meta(gt=0, description="epsilon of RMSNorm")] = 1e-5
     rope_theta: Annotated[float, Meta(gt=0, description="base of the rotary position embedding")] = 1e6
+    attend_across_documents: Annotated[
+        bool, Meta(description="attention sees the earlier documents of its sequence too, not its own alone")
+    ] = True
 
     # Memory
     disable_memory: Annotated[

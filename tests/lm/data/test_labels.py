@@ -117,6 +117,16 @@ def test_rows_read_aloud_say_another_object_and_so_do_their_rows(tokenizer: Text
     assert set(np.unique(aloud.rows_ES).tolist()) - {-1} <= set(aloud.swap_M2[:, 1].tolist())
 
 
+def test_facts_read_aloud_are_documents_of_their_own(tokenizer: TextTokenizer) -> None:
+    """Where attention stays within documents, each fact is read from its row and its own words alone."""
+    aloud = people(tokenizer)[0].read(0, 3)
+    for inputs_S in aloud.inputs_ES:
+        starts = np.flatnonzero(inputs_S == tokenizer.start_id)
+        ends = np.flatnonzero(inputs_S == tokenizer.end_id)
+        assert starts[0] == 0 and len(starts) > 1
+        assert (ends[: len(starts) - 1] + 1).tolist() == starts[1:].tolist()
+
+
 def test_a_sequence_read_aloud_follows_from_its_number_and_all_facts_come_evenly(tokenizer: TextTokenizer) -> None:
     first, second = people(tokenizer)[0], people(tokenizer)[0]
     second.read(3, 1)

@@ -32,6 +32,7 @@ def loss_of(config: TrainConfig, batch: Batch, train: bool = True) -> float:
     [
         {"norm_eps": 0.1},
         {"rope_theta": 10.0},
+        {"attend_across_documents": False},
         {"router": "paper"},
         {"router_coef": 0.1},
         {"router": "paper", "num_candidates": 8},
@@ -54,7 +55,7 @@ def loss_of(config: TrainConfig, batch: Batch, train: bool = True) -> float:
 def test_the_option_changes_the_loss_or_its_gradient(small: Small, batch: Batch, change: dict[str, Any]) -> None:
     def result(config: TrainConfig) -> list[float]:
         torch.manual_seed(0)
-        model = ExplicitLM(config, pad_id=0)
+        model = ExplicitLM(config, pad_id=0, start_id=int(batch[0][0, 5]))
         torch.manual_seed(1)
         loss = model(*batch, rows_BS=ROWS_BS).loss
         loss.backward()
@@ -93,15 +94,17 @@ def test_max_seq_len_is_the_longest_sequence(small: Small) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("across", [True, False])
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on the CPU needs g++: apt-get install g++")
-def test_compiled_layers_agree_with_eager_ones(small: Small, batch: Batch) -> None:
+def test_compiled_layers_agree_with_eager_ones(small: Small, batch: Batch, across: bool) -> None:
     def gradients(config: TrainConfig) -> list[Tensor]:
         torch.manual_seed(0)
-        model = ExplicitLM(config, pad_id=0).eval()
+        model = ExplicitLM(config, pad_id=0, start_id=int(batch[0][0, 5])).eval()
         loss = model(*batch, rows_BS=ROWS_BS).loss
         loss.backward()
         return [loss.detach(), *(p.grad for p in model.parameters() if p.grad is not None)]
 
-    plain, compiled = (gradients(small(compile=flag, n_layers=1)) for flag in (False, True))
+    common = {"n_layers": 1, "attend_across_documents": across}
+    plain, compiled = (gradients(small(compile=flag, **common)) for flag in (False, True))
     for got, expected in zip(compiled, plain, strict=True):
         torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-3)

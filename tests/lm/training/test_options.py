@@ -39,6 +39,7 @@ OTHER_WEIGHTS: dict[str, Any] = {
     "max_seq_len": 16,
     "norm_eps": 1e-2,
     "rope_theta": 10.0,
+    "attend_across_documents": False,
     "disable_memory": True,
     "knowledge_num": 400,
     "knowledge_length": 6,

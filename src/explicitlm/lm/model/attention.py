@@ -60,6 +60,18 @@ def _turn(x: Tensor, cos_Sd: Tensor, sin_SH: Tensor) -> Tensor:
     return out
 
 
+def within_documents(ids_BS: Tensor, start_id: int) -> Tensor:
+    """What each position [B, 1, S, S] may look at: itself and the earlier ones of its document; True where it may.
+
+    Documents are packed end to end, each behind a start mark, so a position's document is the number of marks up to it;
+    tokens before the first one are the rest of a document that began in an earlier sequence. Rotary positions need no
+    reset at a mark: products depend on distances alone.
+    """
+    document_BS = (ids_BS == start_id).cumsum(1)
+    same_BSS = document_BS.unsqueeze(2) == document_BS.unsqueeze(1)
+    return same_BSS.tril().unsqueeze(1)
+
+
 class Attention(nn.Module):
     """x [B, S, D] -> [B, S, D]; `n_kv_heads` keys and values are shared by groups of query heads."""
 
@@ -71,7 +83,8 @@ class Attention(nn.Module):
         self.qkv_proj = nn.Linear(config.dim, (config.n_heads + 2 * config.n_kv_heads) * self.head_dim, bias=False)
         self.o_proj = nn.Linear(config.dim, config.dim, bias=False)
 
-    def forward(self, x_BSD: Tensor, rotary: RotaryTable) -> Tensor:
+    def forward(self, x_BSD: Tensor, rotary: RotaryTable, mask_B1SS: Tensor | None = None) -> Tensor:
+        """Without a mask each position sees all that is before it, by the kernel's own, faster rule."""
         heads_BHSd = self.qkv_proj(x_BSD).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
         turning, v = heads_BHSd.split([self.n_heads + self.n_kv_heads, self.n_kv_heads], dim=1)
         q, k = rotary(turning).split([self.n_heads, self.n_kv_heads], dim=1)
@@ -79,8 +92,9 @@ class Attention(nn.Module):
             q,
             k,
             v,
+            attn_mask=mask_B1SS,
             dropout_p=self.dropout if self.training else 0.0,
-            is_causal=True,
+            is_causal=mask_B1SS is None,
             enable_gqa=self.n_heads != self.n_kv_heads,
         )
         out: Tensor = self.o_proj(mixed_BHSd.transpose(1, 2).flatten(2))

@@ -73,10 +73,10 @@ class MemoryLayer(nn.Module):
         self.fusion = SwiGLU(2 * config.dim, config.dim, config.dim, config.dropout)
 
     def forward(
-        self, x_BSD: Tensor, rotary: RotaryTable, memory: Memory, found: Found | None
+        self, x_BSD: Tensor, rotary: RotaryTable, mask_B1SS: Tensor | None, memory: Memory, found: Found | None
     ) -> tuple[Tensor, Found, Tensor]:
         """The new stream, what was found, and the weight of each token of the row read [B * S, L]."""
-        h_BSD = x_BSD + self.attention(self.attention_norm(x_BSD), rotary)
+        h_BSD = x_BSD + self.attention(self.attention_norm(x_BSD), rotary, mask_B1SS)
         q_BSD = self.query_norm(h_BSD)
         read_BSD, found, weight_TL = self._read(q_BSD, memory, found)
         y_BSD = h_BSD + self.fusion(torch.cat([q_BSD, read_BSD.to(q_BSD.dtype)], dim=-1))
@@ -119,9 +119,15 @@ class PaperLayer(nn.Module):
         self.fusion = SwiGLU(2 * config.dim, config.dim, config.dim, config.dropout)
 
     def forward(
-        self, x_BSD: Tensor, rotary: RotaryTable, bank: MemoryBank, table_VD: Tensor, noise_BS: Tensor | None = None
+        self,
+        x_BSD: Tensor,
+        rotary: RotaryTable,
+        mask_B1SS: Tensor | None,
+        bank: MemoryBank,
+        table_VD: Tensor,
+        noise_BS: Tensor | None = None,
     ) -> tuple[Tensor, MemoryRead]:
-        a_BSD = self.attention(self.attention_norm(x_BSD), rotary)
+        a_BSD = self.attention(self.attention_norm(x_BSD), rotary, mask_B1SS)
         q_BSD = self.query_norm(a_BSD)
         found: MemoryRead = self.memory(q_BSD, bank, table_VD, noise_BS)
         z_BSE = torch.cat([q_BSD, found.read_BSD.to(q_BSD.dtype)], dim=-1)
@@ -138,8 +144,8 @@ class DenseLayer(nn.Module):
         self.feed_forward_norm = RMSNorm(config.dim, config.norm_eps)
         self.feed_forward = SwiGLU(config.dim, width, config.dim, config.dropout)
 
-    def forward(self, x_BSD: Tensor, rotary: RotaryTable) -> Tensor:
-        h_BSD = x_BSD + self.attention(self.attention_norm(x_BSD), rotary)
+    def forward(self, x_BSD: Tensor, rotary: RotaryTable, mask_B1SS: Tensor | None) -> Tensor:
+        h_BSD = x_BSD + self.attention(self.attention_norm(x_BSD), rotary, mask_B1SS)
         y_BSD: Tensor = h_BSD + self.feed_forward(self.feed_forward_norm(h_BSD))
         return y_BSD
 

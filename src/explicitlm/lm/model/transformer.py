@@ -24,7 +24,7 @@ from explicitlm.lm.memory.paper.read import MemoryRead
 from explicitlm.lm.memory.router import ContentRouter
 from explicitlm.lm.memory.rows import RowEncoder, Swaps, addresses
 from explicitlm.lm.memory.selection import Selection
-from explicitlm.lm.model.attention import RotaryTable
+from explicitlm.lm.model.attention import RotaryTable, within_documents
 from explicitlm.lm.model.initialise import initialise
 from explicitlm.lm.model.layer import (
     Choose,
@@ -58,11 +58,12 @@ class ExplicitLM(nn.Module):
         config: every field of its sections Transformer and Memory, and dropout, gradient_checkpointing and
             compile.
         pad_id: the padding token: no target, no part of a row, no weight in the memory's losses.
+        start_id: the token that begins a document; needed where attention stays within documents.
     """
 
-    def __init__(self, config: TrainConfig, pad_id: int) -> None:
+    def __init__(self, config: TrainConfig, pad_id: int, start_id: int | None = None) -> None:
         super().__init__()
-        self.config, self.pad_id = config, pad_id
+        self.config, self.pad_id, self.start_id = config, pad_id, start_id
         self.embedding = nn.Embedding(config.vocab_size, config.dim)
         self.rotary = RotaryTable(config.max_seq_len, config.dim // config.n_heads, config.rope_theta)
         self.rows: RowEncoder | None = None
@@ -157,8 +158,9 @@ class ExplicitLM(nn.Module):
         terms: _Terms
         if self.bank is None:
             x_BSD = self.embedding(ids_BS)
+            mask_B1SS = self._mask(ids_BS)
             for layer in self.layers:
-                x_BSD = self._run(layer, x_BSD, self.rotary)
+                x_BSD = self._run(layer, x_BSD, self.rotary, mask_B1SS)
             zero = x_BSD.new_zeros(())
             terms = _Terms(zero, zero, zero, ())
         elif self.router is None:
@@ -204,12 +206,12 @@ class ExplicitLM(nn.Module):
             self.build_index()
         tables = self.rows(self.embedding.weight)
         memory = Memory(bank, tables, self.rows.place_embedding, ids_BS.flatten(), swaps, choose)
-        x_BSD, found, weights = self.embedding(ids_BS), None, []
+        x_BSD, found, weights, mask_B1SS = self.embedding(ids_BS), None, [], self._mask(ids_BS)
         for layer in self.layers:
             if isinstance(layer, DenseLayer):
-                x_BSD = self._run(layer, x_BSD, self.rotary)
+                x_BSD = self._run(layer, x_BSD, self.rotary, mask_B1SS)
             else:
-                x_BSD, found, weight_TL = self._run(layer, x_BSD, self.rotary, memory, found)
+                x_BSD, found, weight_TL = self._run(layer, x_BSD, self.rotary, mask_B1SS, memory, found)
                 weights.append(weight_TL.view(*ids_BS.shape, -1))
         assert found is not None
         loss = x_BSD.new_zeros(())
@@ -226,13 +228,20 @@ class ExplicitLM(nn.Module):
         """The paper's form: the stream after the last layer, and the memory's losses."""
         if self.training and noise_B is None:
             noise_B = torch.randint(2**62, ids_BS.shape[:1], device=ids_BS.device)
-        x_BSD, reads = self.embedding(ids_BS), []
+        x_BSD, reads, mask_B1SS = self.embedding(ids_BS), [], self._mask(ids_BS)
         for number, layer in enumerate(self.layers):
             noise_BS = layer_keys(noise_B, number, ids_BS.shape[1]) if self.training and noise_B is not None else None
-            x_BSD, read = self._run(layer, x_BSD, self.rotary, self.bank, self.embedding.weight, noise_BS)
+            x_BSD, read = self._run(layer, x_BSD, self.rotary, mask_B1SS, self.bank, self.embedding.weight, noise_BS)
             reads.append(read)
         similarity, diversity = self._memory_terms(reads, ids_BS)
         return x_BSD, _Terms(x_BSD.new_zeros(()), similarity, diversity, tuple(read.selection for read in reads))
+
+    def _mask(self, ids_BS: Tensor) -> Tensor | None:
+        """What attention may look at, once for all layers; None where that is all that came before."""
+        if self.config.attend_across_documents:
+            return None
+        assert self.start_id is not None, "attention within documents needs their start mark"
+        return within_documents(ids_BS, self.start_id)
 
     def _run(self, layer: nn.Module, *inputs: Any) -> Any:
         """One layer; with gradient checkpointing backward computes it again, with the same noise."""

@@ -79,7 +79,7 @@ def load(folder: Path | str) -> Checkpoint:
             raise DataError(f"{folder} is not a checkpoint: {name} is missing", _brought_again(folder))
     config = parse_train_config(read_json(folder / CONFIG, _brought_again(folder)), str(folder / CONFIG))
     tokenizer = TextTokenizer((folder / TOKENIZER).read_text(encoding="utf-8"), str(folder / TOKENIZER))
-    model = ExplicitLM(config, tokenizer.pad_id)
+    model = ExplicitLM(config, tokenizer.pad_id, tokenizer.start_id)
     try:
         model.load_state_dict(load_tensors((folder / WEIGHTS).read_bytes()))
     except Exception as error:  # safetensors and torch raise errors of several kinds

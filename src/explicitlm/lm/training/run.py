@@ -168,7 +168,7 @@ class Session:
 
     def _model(self, run_data: RunData) -> ExplicitLM:
         """The model with its bank filled; the rows of facts are marked and stay as they are."""
-        model = ExplicitLM(self._config, run_data.tokenizer.pad_id)
+        model = ExplicitLM(self._config, run_data.tokenizer.pad_id, run_data.tokenizer.start_id)
         if model.bank is not None and run_data.knowledge is not None:
             knowledge = run_data.knowledge
             model.bank.load(torch.from_numpy(knowledge.rows_NL.astype("int32")))
