@@ -46,6 +46,19 @@ def test_columns_are_what_differs_then_results(some: list[Row]) -> None:
     )
 
 
+def test_an_older_record_has_the_defaults_of_parameters_that_it_does_not_name() -> None:
+    """It is in the group of a newer one, and nothing is told to differ; another value is."""
+    record = made("exp_old", params={"seed": 2})
+    del record["hyperparameters"]["attend_across_documents"]
+    older, newer = Row(rows.parse(json.dumps(record).encode(), "exp_old")), row("exp_new")
+    other = row("exp_apart", params={"attend_across_documents": False})
+    assert seeds.group_key(older) == seeds.group_key(newer) != seeds.group_key(other)
+    assert table.make([older, newer]).columns == ["id", "seed"]
+    found = [pair.compare(older, each, lambda _: None, lambda *_: None).parameters for each in (newer, other)]
+    assert found[0] == {"seed": (2, 1337)}
+    assert found[1] == {"seed": (2, 1337), "attend_across_documents": (True, False)}
+
+
 def test_a_narrow_terminal_names_what_it_does_not_show(some: list[Row]) -> None:
     text = table.make(some).as_text(40)
     assert max(len(line) for line in text.splitlines()[:-1]) <= 40

@@ -9,7 +9,7 @@ import sys
 import pytest
 from edits import HARMFUL, HARMLESS, PARAMS, STEPS, Edit, edit
 
-from explicitlm.proof.same import Sameness, same
+from explicitlm.proof.same import Sameness, _otherwise, same
 from explicitlm.vcs.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -53,6 +53,12 @@ def test_a_parameter_counts_as_much_as_code(compared) -> None:
     found = compared(edit("a parameter", "params.yaml", "grad_clip: 0.5", "grad_clip: 0.25"))
     assert not found.identical and found.parameters == {"grad_clip": (0.5, 0.25)}
     assert (found.comparison.first_divergent, found.comparison.part) == (1, "optimizer")
+
+
+def test_a_parameter_that_the_other_code_does_not_have_yet_is_at_its_default() -> None:
+    assert _otherwise({"dim": 64}, {"dim": 64, "attend_across_documents": True}) == {}
+    changed = _otherwise({"dim": 64}, {"dim": 64, "attend_across_documents": False})
+    assert changed == {"attend_across_documents": (True, False)}
 
 
 @pytest.mark.parametrize("edit", HARMFUL, ids=lambda edit: edit.name)

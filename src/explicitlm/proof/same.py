@@ -9,7 +9,9 @@ from typing import Any
 from explicitlm.common import layout
 from explicitlm.common.errors import DataError, TrainingError
 from explicitlm.datasets.table import DATASETS
+from explicitlm.lm.config import TrainConfig
 from explicitlm.lm.observation import OBSERVATION
+from explicitlm.lm.typed import dump
 from explicitlm.pipeline.command import arguments_of
 from explicitlm.pipeline.params import read_params
 from explicitlm.proof import curves
@@ -80,8 +82,11 @@ def same(workspace: Workspace, revision: str, steps: int) -> Sameness:
 
 
 def _otherwise(there: dict[str, Any], here: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Parameters by name, there and here; one that older code does not have yet is at its default."""
+    defaults = dump(TrainConfig())
     keys = sorted((there.keys() | here.keys()) - OBSERVATION)
-    return {key: (there.get(key), here.get(key)) for key in keys if there.get(key) != here.get(key)}
+    pairs = {key: (there.get(key, defaults.get(key)), here.get(key, defaults.get(key))) for key in keys}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def _parameters(tree: Workspace) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from typing import Any
 
 from explicitlm.common import layout
 from explicitlm.common.files import sha256, write_text
+from explicitlm.lm.config import TrainConfig
+from explicitlm.lm.typed import dump
 from explicitlm.records import equivalence
 from explicitlm.records.problem import Problem
 
@@ -27,6 +29,9 @@ ENVIRONMENT = ("device", "gpus", "num_gpus", "world_size", "precision", "num_thr
                "python_version", "torch_version", "cuda_version")  # fmt: skip
 CODE = {"lm": "src/explicitlm/lm", "common": "src/explicitlm/common", "script": layout.TRAINING_SCRIPT,
         "requirements": layout.REQUIREMENTS}  # fmt: skip
+DEFAULTS = dump(
+    TrainConfig()
+)  # of hyperparameters that are younger than a record: what the code did before it had them
 _SETTLED_S = 2.0  # a file as young as this may change again without its times changing
 
 
@@ -40,7 +45,7 @@ class Row:
 
     def __init__(self, sections: dict[str, dict[str, Any]], alike: str | None = None) -> None:
         self.head = sections["head"]
-        self.params = sections["params"]
+        self.params = DEFAULTS | sections["params"]
         self.metrics = sections["metrics"]
         self.data = sections["data"]
         self.code = sections["code"]

@@ -16,7 +16,12 @@ from typing import Any
 import pytest
 
 from explicitlm.common.errors import UsageError
+from explicitlm.lm.config import TrainConfig
+from explicitlm.lm.training import checkpoint
+from explicitlm.lm.training.asking import generate
+from explicitlm.lm.training.checkpoint import weight_settings
 from explicitlm.lm.training.signals import Interrupted
+from explicitlm.lm.training.state import Identity
 
 
 def csv_without_speed(path: Path) -> list[list[str]]:
@@ -92,6 +97,33 @@ def test_states_of_other_runs_are_refused(small: Any, stop_after: Any) -> None:
         file.write('{"text": "Ada moved."}\n')
     with pytest.raises(UsageError, match="the data has changed"):
         small.train("run", resume=True)
+
+
+def test_a_state_without_a_younger_hyperparameter_is_one_with_its_default() -> None:
+    settings = weight_settings(TrainConfig(epochs=7))
+    older = {name: value for name, value in settings.items() if name != "attend_across_documents"}
+    saved = {"settings": older, "data": "d", "world_size": 1}
+    assert Identity(settings, "d", 1).differences(saved) == []
+    other = {**settings, "attend_across_documents": False}
+    assert Identity(other, "d", 1).differences(saved) == ["attend_across_documents was True, is False"]
+
+
+def test_documents_apart_to_the_bit_after_a_stop(small: Any, stop_after: Any, hashes: Any) -> None:
+    """What attention sees follows from the tokens alone: a resumed run needs no memory of it."""
+    apart = {"epochs": 1, "attend_across_documents": False}
+    small.train("across", epochs=1)
+    small.train("whole", **apart)
+    with pytest.raises(Interrupted):
+        small.train("cut", stop=stop_after(5), **apart)
+    small.train("cut", resume=True, **apart)
+    assert_same_run(small.folder, "whole", "cut", hashes)
+    losses = [
+        json.loads((small.folder / f"metrics/{n}/metrics.json").read_text())["val_loss"] for n in ("across", "cut")
+    ]
+    assert losses[0] != losses[1]
+    loaded = checkpoint.load("out/cut")
+    assert not loaded.config.attend_across_documents
+    assert generate(loaded, "Ada lives in", 8) == generate(loaded, "Ada lives in", 8)
 
 
 def test_how_a_run_is_watched_may_change_on_resume(small: Any, stop_after: Any, hashes: Any) -> None:

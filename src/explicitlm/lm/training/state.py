@@ -29,7 +29,8 @@ from safetensors.torch import save_file as save_tensors
 
 from explicitlm.common.errors import ExplicitLMError, UsageError
 from explicitlm.common.files import read_json, to_json
-from explicitlm.lm.training.checkpoint import replace_folder, sync_file, write_synced
+from explicitlm.lm.config import TrainConfig
+from explicitlm.lm.training.checkpoint import replace_folder, sync_file, weight_settings, write_synced
 from explicitlm.lm.training.group import Group
 
 logger = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class Identity:
 
     def differences(self, other: Mapping[str, Any]) -> list[str]:
         """What is not as in the description of a state, in words."""
-        saved = other["settings"]
+        saved = {**weight_settings(TrainConfig()), **other["settings"]}  # older code had what is the default now
         names = sorted(set(saved) | set(self.settings))
         found = [
             f"{name} was {saved.get(name)!r}, is {self.settings.get(name)!r}"
