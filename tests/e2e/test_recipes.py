@@ -50,8 +50,8 @@ def add_a_dataset(box) -> tuple[str, str]:
 
 
 def add_a_hyperparameter(box) -> None:
-    insert(box, "src/explicitlm/lm/config.py", "    # Transformer\n",
-           '    label_noise: float = Field(0.0, ge=0, lt=1, description="share of targets drawn anew")\n')  # fmt: skip
+    kind = 'Annotated[float, Meta(ge=0, lt=1, description="share of targets drawn anew")]'
+    insert(box, "src/explicitlm/lm/config.py", "    # Transformer\n", f"    label_noise: {kind} = 0.0\n")
     insert(box, "params.yaml", "# Transformer\n", "label_noise: 0.0\n")
     insert(box, "dvc.yaml", "      - grad_clip\n", "      - label_noise\n")
 
@@ -92,7 +92,8 @@ def extended(fresh, tmp_path_factory: pytest.TempPathFactory) -> Extended:
     add_a_hyperparameter(box)
     add_a_metric(box)
     add_a_stage(box)
-    box.commit("one of each", "src", "params.yaml", "dvc.yaml")
+    box.run("python", "scripts/reference.py")
+    box.commit("one of each", "src", "params.yaml", "dvc.yaml", "docs")
     box.dvc("exp", "run", "-n", "exp_ext", "-S", f'data.glossary="{old}"', "-S", "label_noise=0.25")
     return Extended(box, old, new)
 
@@ -117,6 +118,8 @@ def test_a_hyperparameter(extended: Extended) -> None:
     assert record["changed_params"]["label_noise"] == [0.0, 0.25]
     assert "--label_noise 0.25" in record["experiment"]["command"]
     assert "share of targets drawn anew" in extended.box.run("python", "1_pretrain.py", "--help").stdout
+    for generated in ("docs/reference.md", "docs/schemas/params.schema.json"):
+        assert "label_noise" in (extended.box.root / generated).read_text(encoding="utf-8")
 
 
 def test_a_metric(extended: Extended) -> None:
