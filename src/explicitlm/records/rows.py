@@ -29,9 +29,8 @@ ENVIRONMENT = ("device", "gpus", "num_gpus", "world_size", "precision", "num_thr
                "python_version", "torch_version", "cuda_version")  # fmt: skip
 CODE = {"lm": "src/explicitlm/lm", "common": "src/explicitlm/common", "script": layout.TRAINING_SCRIPT,
         "requirements": layout.REQUIREMENTS}  # fmt: skip
-DEFAULTS = dump(
-    TrainConfig()
-)  # of hyperparameters that are younger than a record: what the code did before it had them
+# Of hyperparameters that are younger than a record: what the code did before it had them
+DEFAULTS = dump(TrainConfig())
 _SETTLED_S = 2.0  # a file as young as this may change again without its times changing
 
 
