@@ -86,10 +86,14 @@ def test_the_record_stage_repeats_itself_to_the_byte(published) -> None:
     assert path.read_bytes() == before
 
 
-def test_publishing_again_changes_nothing(published) -> None:
+def test_publishing_again_changes_nothing_and_brings_weights_that_are_not_here(published) -> None:
     before = published.git("rev-parse", "HEAD", "exp_001")
+    shutil.rmtree(published.root / "checkpoints/exp_001")  # as if killed before they were linked
+    refused = published.explicitlm("run", "exp_001", check=False)
+    assert refused.returncode == 2 and "next: explicitlm publish exp_001, if that is the one" in refused.stderr
     assert "is committed already" in published.explicitlm("publish", "exp_001").stdout
     assert published.git("rev-parse", "HEAD", "exp_001") == before
+    assert (published.root / "checkpoints/exp_001/model.safetensors").exists()
 
 
 def test_the_guides_jq_and_python_examples(published) -> None:

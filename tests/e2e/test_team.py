@@ -158,6 +158,15 @@ def test_publish_saves_a_recorded_workspace_itself(quick) -> None:
     assert weights(other, experiment) == weights(quick, experiment)
 
 
+def test_a_refused_repetition_takes_nothing_from_a_run_that_is_only_recorded(quick) -> None:
+    quick.dvc("exp", "run", "-n", "exp_001")
+    quick.dvc("exp", "remove", "exp_001")  # as if DVC had been killed before it made the experiment
+    refused = quick.dvc("exp", "run", "-n", "exp_001", check=False)
+    assert refused.returncode and "next: explicitlm publish exp_001" in refused.stderr
+    quick.explicitlm("publish", "exp_001")
+    assert quick.record("exp_001")["versions"]["experiment_tag"] == "exp_001"
+
+
 def test_facts_that_are_not_whole_in_the_bank_are_a_finding(quick) -> None:
     done = quick.run("dvc", "exp", "run", "-n", "exp_001", STUB_TRAINING="cuts")
     assert "facts that are not whole in the memory bank: 2 left out" in done.stdout + done.stderr

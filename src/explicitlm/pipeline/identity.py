@@ -87,9 +87,9 @@ def _check_references(experiment: str, workspace: Workspace, choose: str) -> Non
     git, used = workspace.git, workspace.git.names_in_use()
     record, publish = layout.record(experiment), f"explicitlm publish {experiment}, if that is the one; else "
     if experiment in used.tags:
-        unfinished = git.read(f"refs/tags/{experiment}", record) is not None and git.read("HEAD", record) is None
+        ours = git.read(f"refs/tags/{experiment}", record) is not None  # which publishing again completes, if anything
         raise UsageError(f"{experiment} is used: there is a git tag of that name",
-                         f"{publish if unfinished else ''}{choose}")  # fmt: skip
+                         f"{publish if ours else ''}{choose}")  # fmt: skip
     if commits := used.experiments.get(experiment):
         raise UsageError(f"{experiment} is used by the DVC experiment {commits[0][:8]}",
                          f"{publish}{choose}; or free the name: dvc exp rename {experiment} {experiment}_old"

@@ -18,7 +18,7 @@ import psutil
 from s3_servers import BUCKET, RcloneServer, free_port
 from sandbox import Sandbox
 
-from trials.judge import Before
+from trials.judge import Before, trainings
 from trials.user import wait_until
 
 # Where a disk of its own can be full. Of .dvc/tmp it is the folder in which DVC keeps its experiments, with their
@@ -317,6 +317,7 @@ def another(moment: Moment) -> None:
     """Somebody runs another experiment at the same time, which must be whole as well."""
     done = moment.box.run("timeout", "150", "explicitlm", "run", "y", "seed=9", check=False)
     moment.told.append(f"the other gave {done.returncode}")
+    moment.before.trainings = len(trainings(moment.work))  # its own is none of the experiment's, which stood still
     if done.returncode == 0:
         moment.before.commits.append(moment.box.git("rev-parse", "refs/tags/y^{commit}"))
     elif "next: " not in done.stderr + done.stdout:

@@ -71,7 +71,7 @@ def seen(box: Sandbox, work: Path, experiment: str = "x") -> Before:
         before.states += [path.name for path in run.glob("states/step-*")]
         status = run / "status.json"
         before.trained |= status.exists() and json.loads(status.read_text()).get("status") == "done"
-    before.trainings = len(_trainings(work))
+    before.trainings = len(trainings(work))
     return before
 
 
@@ -116,7 +116,7 @@ def _the_users_own(box: Sandbox, before: Before, result: Judgement) -> None:
 
 
 def _not_trained_twice(work: Path, before: Before, result: Judgement) -> None:
-    later = _trainings(work)[before.trainings :]
+    later = trainings(work)[before.trainings :]
     if before.states and any("--resume" not in words for words in later):
         result.find("lost", f"states {', '.join(before.states)}: it trained from the beginning again")
 
@@ -159,7 +159,8 @@ def _bytes(box: Sandbox, work: Path, md5: str, result: Judgement) -> None:
                 result.find("silent", f"{name} has no true object {part[:8]}")
 
 
-def _trainings(work: Path) -> list[list[str]]:
+def trainings(work: Path) -> list[list[str]]:
+    """The arguments of every training that was started, in order."""
     path = work / "trainings"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
