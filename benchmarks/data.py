@@ -180,8 +180,12 @@ class Store:
     def bucket(self, name: str) -> str:
         """A new bucket, once the server has looked again."""
         (self.folder / name).mkdir()
-        time.sleep(1.2)
+        self.forget()
         return name
+
+    def forget(self) -> None:
+        """Waits until the server knows nothing of its files any more: it hashes each one that it is asked for anew."""
+        time.sleep(1.2)
 
     def copy(self, source: str, target: str) -> float:
         """The plain client, `rclone copy`; gives its seconds. What begins with STORE: is a bucket."""
@@ -231,7 +235,9 @@ def _both_ways(bench: Bench, store: Store, base: Path, name: str, path: str) -> 
     plain_push = store.copy(str(objects), f"STORE:{plain}")
     shutil.rmtree(objects)
     kept = cache.rename(cache.with_name("kept"))
+    store.forget()
     plain_pull = store.copy(f"STORE:{plain}", str(objects))
+    store.forget()
     pull = bench.python(MOVE, "fetch", path)
     shutil.rmtree(objects)
     shutil.rmtree(cache)
