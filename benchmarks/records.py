@@ -107,6 +107,8 @@ def project(root: Path, count: int) -> Path:
     git(root, "config", "user.name", "Benchmark")
     git(root, "config", "user.email", "benchmark@example.org")
     (root / ".gitignore").write_text("/.explicitlm/\n")
+    (root / ".dvc").mkdir()
+    (root / ".dvc/config").touch()  # publishing asks DVC's settings
     records = made_records.many(count)
     made_records.write(root, *records)
     git(root, "add", "--all")
