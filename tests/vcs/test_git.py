@@ -284,6 +284,19 @@ def test_in_the_middle_of_something_nothing_is_begun(repository: Path, kind: str
         assert f"a {kind} is going on" in caught.value.cause and f"git {kind} --continue" in caught.value.hint
 
 
+@pytest.mark.hint("git config core.splitIndex false && git update-index --no-split-index")
+def test_an_index_that_dvc_cannot_read_is_known_before(repository: Path, person: Path) -> None:
+    with person.open("a") as file:
+        file.write("[core]\n\tsplitIndex = true\n[commit]\n\tgpgSign = false\n")
+    plain(repository, "update-index", "--split-index")
+    with pytest.raises(UsageError, match="which DVC cannot read") as caught:
+        Git(repository).check_committable()
+    subprocess.run(["bash", "-c", caught.value.hint], cwd=repository, check=True)
+    Git(repository).check_committable()
+    plain(repository, "add", "--all")
+    Git(repository).check_committable()
+
+
 def test_an_executable_stays_one(repository: Path) -> None:
     path = repository / "tool.sh"
     path.write_text("#!/bin/sh\n")

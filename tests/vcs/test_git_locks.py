@@ -38,6 +38,17 @@ def test_of_a_killed_git_the_command_that_removes_it_is_named(box: Path, name: s
     assert Git(box).commit_only("record", "record")
 
 
+def test_an_object_that_a_killed_dvc_was_writing_can_be_written_again(box: Path) -> None:
+    folder = box / ".git/objects/8c"
+    folder.mkdir(exist_ok=True)
+    lock = folder / "3b59534b5df8f06ef18c48ac8f659151cebe0b.lock"
+    lock.touch()
+    with pytest.raises(UsageError, match=lock.name) as caught:
+        Git(box).check_committable()
+    subprocess.run(["bash", "-c", caught.value.hint.split(" (")[0]], cwd=box, check=True)
+    Git(box).check_committable()
+
+
 @pytest.mark.hint("another git is at work here (process {}): wait for it, then the same command")
 def test_of_a_living_git_it_is_waited_for(box: Path) -> None:
     (box / ".git/index.lock").touch()

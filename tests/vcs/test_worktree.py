@@ -31,6 +31,17 @@ def test_it_has_the_changes_of_tracked_files_and_new_data_versions_only(box, tmp
     assert "params.yaml" in names and "1_pretrain.py" not in names
 
 
+def test_filters_of_the_persons_own_have_no_part_in_it(box, tmp_path: Path) -> None:
+    (tmp_path / "attributes").write_text("* filter=upper\n")
+    for key, value in {"clean": "tr a-z A-Z", "smudge": "false", "required": "true"}.items():
+        box.git("config", f"filter.upper.{key}", value)
+    box.git("config", "core.attributesFile", str(tmp_path / "attributes"))
+    worktree.add(box.root, tmp_path / "tree")
+    assert (tmp_path / "tree/1_pretrain.py").read_bytes() == (box.root / "1_pretrain.py").read_bytes()
+    commit = Worktree(tmp_path / "tree").save_experiment("one")
+    assert box.git("show", f"{commit}:params.yaml") == (box.root / "params.yaml").read_text().strip()
+
+
 def test_removing_it_leaves_the_main_checkout_as_it_is_and_it_can_be_made_again(box, tmp_path: Path) -> None:
     box.set_params(epochs=7)
     before = box.snapshot()

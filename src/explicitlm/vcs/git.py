@@ -39,8 +39,8 @@ class Git(GitReading):
         """Checks that a commit could be made here: before hours of training, not after them.
 
         Raises:
-            UsageError: a merge or rebase is going on, HEAD is on no branch, git does not know who commits, or commits
-                are to be signed and cannot be.
+            UsageError: a merge or rebase is going on, HEAD is on no branch, DVC cannot read the index, git does not
+                know who commits, or commits are to be signed and cannot be.
         """
         self._check_state()
         if self._try("var", "GIT_COMMITTER_IDENT") is None or self._try("var", "GIT_AUTHOR_IDENT") is None:
@@ -66,6 +66,9 @@ class Git(GitReading):
         if locks := git_locks.left_behind(folder, self.root):
             listed = ", ".join(map(str, locks))
             raise UsageError(f"a git that was killed left {listed}: nothing can be committed", git_locks.removal(locks))
+        if self._run("rev-parse", "--shared-index-path"):
+            raise UsageError("git's index is split in two files here (core.splitIndex), which DVC cannot read",
+                             "git config core.splitIndex false && git update-index --no-split-index")  # fmt: skip
         if self.branch() is None:
             raise UsageError("HEAD is detached: the record would be on no branch",
                              f"git switch {self._switch_target()}, then the same command")  # fmt: skip

@@ -44,8 +44,9 @@ def _parts(folder: Path, root: Path) -> list[tuple[Path, Path]]:
 
 
 def _locks(folder: Path) -> list[Path]:
-    below = [lock for name in ("refs", "logs", "objects/info") for lock in sorted((folder / name).rglob("*.lock"))]
-    return [*sorted(folder.glob("*.lock")), *below]
+    below = [lock for name in ("refs", "logs") for lock in sorted((folder / name).rglob("*.lock"))]
+    # DVC's own git writes an object under such a name, and can never write it again once it was killed there
+    return [*sorted(folder.glob("*.lock")), *below, *sorted((folder / "objects").glob("*/*.lock"))]
 
 
 def remedy(lock: Path, root: Path) -> str:

@@ -6,14 +6,19 @@ be pending at once and finish in any order, whatever happens to the main checkou
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 from explicitlm.common import layout
 from explicitlm.vcs.git import Git
 
-# With core.autocrlf the code would have other bytes here than in its commit
-AS_IT_IS = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.autocrlf", "GIT_CONFIG_VALUE_0": "false"}
+# With core.autocrlf, or a filter in the person's attributes, the code would have other bytes here than in its commit
+AS_IT_IS = {
+    "GIT_CONFIG_COUNT": "2",
+    "GIT_CONFIG_KEY_0": "core.autocrlf", "GIT_CONFIG_VALUE_0": "false",
+    "GIT_CONFIG_KEY_1": "core.attributesFile", "GIT_CONFIG_VALUE_1": os.devnull,
+}  # fmt: skip
 NOT_COPIED = ("checkpoints/", "experiments/", layout.PIPELINE_LOCK)  # what another run left
 
 
