@@ -53,14 +53,13 @@ class Form:
     def step(self) -> None:
         """Forward, backward, optimizer step, and the bank's update when its turn comes."""
         ids = self.batch()
-        labels = {}
+        labels: dict[str, Any] = {}
         if self.model.router is not None:  # with its rows read aloud, a fifth of the targets labelled, fresh addresses
             share = self.config.aloud_share * self.config.batch_size  # a window's are split over its micro-batches
             extra = math.floor((self.steps + 1) * share) - math.floor(self.steps * share)
             ids = torch.cat([ids, ids[:extra]])
             rows = torch.where(ids[:, 1:] % 5 == 0, ids[:, 1:] % self.config.knowledge_num, -1)
-            labels = {"rows_BS": rows, "rival_M": torch.arange(RIVALS, device=DEVICE)}
-            self.model.maintain_index()
+            labels = {"rows_BS": rows, "rival_M": torch.arange(RIVALS, device=DEVICE), "upkeep": True}
         with torch.autocast(DEVICE.type, torch.bfloat16, enabled=self.config.mixed_precision == "bf16"):
             if self.reference is None:
                 output = self.model(ids[:, :-1], ids[:, 1:], **labels)

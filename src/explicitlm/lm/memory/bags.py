@@ -127,7 +127,7 @@ class _WeightedSum(Function):
     @staticmethod
     def forward(ctx: Any, weight_TC: Tensor, table_UD: Tensor, index_TC: Tensor, *transposed: Tensor) -> Tensor:
         ctx.save_for_backward(weight_TC, table_UD, index_TC, *transposed)
-        return _sums(weight_TC, table_UD, index_TC)
+        return sums(weight_TC, table_UD, index_TC)
 
     @staticmethod
     def backward(ctx: Any, grad_TD: Tensor) -> tuple[Tensor | None, ...]:
@@ -149,11 +149,12 @@ class _SampledDot(Function):
     def backward(ctx: Any, grad_TC: Tensor) -> tuple[Tensor | None, ...]:
         query_TD, table_UD, index_TC, *transposed = ctx.saved_tensors
         grad_TC = grad_TC.contiguous()
-        grad_query_TD = _sums(grad_TC, table_UD, index_TC)
+        grad_query_TD = sums(grad_TC, table_UD, index_TC)
         return grad_query_TD, _transposed_sums(grad_TC, query_TD, *transposed), None, None, None, None, None
 
 
-def _sums(weight_TC: Tensor, table_UD: Tensor, index_TC: Tensor) -> Tensor:
+def sums(weight_TC: Tensor, table_UD: Tensor, index_TC: Tensor) -> Tensor:
+    """`weighted_sum` without gradient, which needs the bags in one direction only."""
     # detached: embedding_bag prepares a backward of its own for tensors that want a gradient
     return F.embedding_bag(
         index_TC, table_UD.detach(), mode="sum", per_sample_weights=weight_TC.detach().to(table_UD.dtype)

@@ -79,7 +79,11 @@ class RowIndex(nn.Module):
 
     @torch.no_grad()
     def maintain(self, addresses: Addresses) -> None:
-        """One step's share of the upkeep."""
+        """One step's share of the upkeep, in the middle of a forward pass but in full precision."""
+        with torch.autocast(self.keys_NK.device.type, enabled=False):
+            self._take_turn(addresses)
+
+    def _take_turn(self, addresses: Addresses) -> None:
         rows = len(self.order_N)
         steps = max(REFRESH_STEPS, rows // _TAKEN_ROWS)
         part = self.turns % steps

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from explicitlm.lm.memory.bags import Bags, weighted_sum
+from explicitlm.lm.memory.bags import Bags, sums, weighted_sum
 from explicitlm.lm.memory.bank import MemoryBank
 from explicitlm.lm.memory.unit import unit_rows
 
@@ -100,18 +100,20 @@ class RowEncoder(nn.Module):
         nn.init.zeros_(self.place_embedding)
 
     def forward(self, embedding_VD: Tensor) -> Tables:
-        value_VD = unit_rows(embedding_VD) * embedding_VD.shape[1] ** 0.5
+        value_VD = unit_rows(embedding_VD, embedding_VD.shape[1] ** 0.5)
         key_VK, token_VA = self.key_proj(value_VD), self.token_proj(value_VD)
         return Tables(value_VD.to(key_VK.dtype), key_VK, token_VA)
 
 
 def addresses(key_VK: Tensor, bank: MemoryBank, row_M: Tensor) -> Tensor:
     """Unit vectors [M, d_k]: the sum of a row's keys without padding and object; all of them where that leaves none."""
-    token_ML = bank.read(row_M).long()
+    token_ML = bank.read(row_M)
     word_ML = token_ML != bank.pad_id
     place_L = torch.arange(bank.length, device=row_M.device)
     span_M2 = bank.object_N2[row_M].long()
     object_ML = (place_L >= span_M2[:, :1]) & (place_L < span_M2[:, 1:])
     asked_ML = word_ML & ~object_ML
     weight_ML = torch.where(asked_ML.any(1, keepdim=True), asked_ML, word_ML).to(key_VK.dtype)
-    return unit_rows(weighted_sum(weight_ML, key_VK, Bags.over(token_ML, len(key_VK))))
+    if not torch.is_grad_enabled():
+        return unit_rows(sums(weight_ML, key_VK, token_ML))
+    return unit_rows(weighted_sum(weight_ML, key_VK, Bags.over(token_ML.long(), len(key_VK))))

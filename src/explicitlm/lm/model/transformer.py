@@ -106,13 +106,6 @@ class ExplicitLM(nn.Module):
         if self.router is not None:
             self.router.index.build(self._addresses())
 
-    def maintain_index(self) -> None:
-        """One training step's share of what keeps the router's addresses near the present ones."""
-        if self.router is not None:
-            if not self.router.index.built:
-                self.build_index()
-            self.router.index.maintain(self._addresses())
-
     @torch.no_grad()
     def _addresses(self) -> Addresses:
         assert self.rows is not None and self.bank is not None
@@ -142,6 +135,7 @@ class ExplicitLM(nn.Module):
         rival_M: Tensor | None = None,
         swaps: tuple[Tensor, Tensor] | None = None,
         choose: Choose | None = None,
+        upkeep: bool = False,
     ) -> ModelOutput:
         """Logits of every next token, or the losses against `targets_BS`.
 
@@ -154,6 +148,8 @@ class ExplicitLM(nn.Module):
             rival_M: rows that the router must tell from those of `rows_BS` in any case.
             swaps: what rows say to some sequences instead of what the bank says (`Swaps`). The default form only.
             choose: takes the place of reading the best candidate (default form, evaluation).
+            upkeep: one step's share of what keeps the router's index near the present addresses comes first, with the
+                tables that this pass makes anyway: true in the first micro-batch of a step. The default form only.
         """
         terms: _Terms
         if self.bank is None:
@@ -166,7 +162,7 @@ class ExplicitLM(nn.Module):
         elif self.router is None:
             x_BSD, terms = self._paper(ids_BS, noise_B)
         else:
-            x_BSD, terms = self._content(ids_BS, rows_BS, rival_M, Swaps(*swaps) if swaps else None, choose)
+            x_BSD, terms = self._content(ids_BS, rows_BS, rival_M, Swaps(*swaps) if swaps else None, choose, upkeep)
         h_BSD = self.norm(x_BSD)
         if targets_BS is None:
             logits_BSV = F.linear(h_BSD, self.embedding.weight)
@@ -198,6 +194,7 @@ class ExplicitLM(nn.Module):
         rival_M: Tensor | None,
         swaps: Swaps | None,
         choose: Choose | None,
+        upkeep: bool,
     ) -> tuple[Tensor, _Terms]:
         """The default form: the stream after the last layer, and the router's loss."""
         router, bank = self.router, self.bank
@@ -205,6 +202,8 @@ class ExplicitLM(nn.Module):
         if not router.index.built:
             self.build_index()
         tables = self.rows(self.embedding.weight)
+        if upkeep:
+            router.index.maintain(lambda row_M: addresses(tables.key_VK, bank, row_M))
         memory = Memory(bank, tables, self.rows.place_embedding, ids_BS.flatten(), swaps, choose)
         x_BSD, found, weights, mask_B1SS = self.embedding(ids_BS), None, [], self._mask(ids_BS)
         for layer in self.layers:

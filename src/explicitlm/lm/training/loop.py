@@ -186,12 +186,11 @@ class Trainer:
         Distributed backward averages over processes, hence the factor `group.size`: the step's gradient is
         that of the mean over all its targets, however they are split over micro-batches and processes.
         """
-        if self._micro == 0:
-            self._model.maintain_index()
         last = self._micro + 1 == self._plan.micro_batches(self._step)
         with nullcontext() if last else self._accelerator.no_sync(self._wrapped):
             part = self._material.part(self._step, self._micro, self._group.rank)
-            output = self._wrapped(**{name: self._on_device(value) for name, value in part.inputs.items()})
+            inputs = {name: self._on_device(value) for name, value in part.inputs.items()}
+            output = self._wrapped(**inputs, upkeep=self._micro == 0)
             loss = output.loss_tokens * part.of_targets + output.loss_routing * part.of_labels
             self._accelerator.backward(loss * self._group.size)
         self._updater.observe(output)
