@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,12 +16,17 @@ from explicitlm.lm.memory.bags import distinct_rows
 from explicitlm.lm.memory.paper.encode import encode_entries
 from explicitlm.lm.memory.paper.matching import match_entries
 from explicitlm.lm.memory.paper.noise import gumbel
+from explicitlm.lm.memory.rows import Tables, addresses, open_rows
 from explicitlm.lm.model import ExplicitLM
-from explicitlm.lm.model.layer import PaperLayer
+from explicitlm.lm.model.layer import DenseLayer, MemoryLayer, PaperLayer
 from explicitlm.lm.model.loss import tied_cross_entropy
 from explicitlm.lm.training.digest import digest_tensors
 
 REPEATS = 7
+UPKEEP = 16  # steps after which every part of the upkeep has had its turn
+
+Inputs = dict[nn.Module, tuple[Any, ...]]  # what each module was called with
+Parts = dict[str, Callable[[], object]]  # forward and backward of each part, ready to be called
 
 
 def part_times(
@@ -30,59 +34,80 @@ def part_times(
     optimizer: torch.optim.Optimizer,
     updater: BankUpdater,
     ids: Tensor,
-    synchronize: Callable[[], None],
+    labels: dict[str, Any],
+    clock: Callable[[], float],
 ) -> dict[str, float]:
     """Milliseconds of one step by part, all layers together; medians of `REPEATS`.
 
     Args:
-        model: with memory, in training mode.
+        model: in training mode.
         optimizer: of its parameters.
         updater: its bank's.
         ids: token ids [B, S + 1].
-        synchronize: waits for the device.
+        labels: what a pass of the default form has beside them.
+        clock: seconds, once the device has done what it was asked for.
     """
 
-    def milliseconds(run: Callable[[], object]) -> float:
+    def milliseconds(run: Callable[[], object], repeats: int = REPEATS) -> float:
         seconds = []
-        for _ in range(REPEATS):
-            synchronize()
-            start = time.perf_counter()
+        for _ in range(repeats):
+            start = clock()
             run()
-            synchronize()
-            seconds.append(time.perf_counter() - start)
+            seconds.append(clock() - start)
         return 1000 * statistics.median(seconds)
 
     parts: dict[str, float] = defaultdict(float)
     with recorded_inputs(model) as inputs:
-        output = model(ids[:, :-1], ids[:, 1:])
+        output = model(ids[:, :-1], ids[:, 1:], **labels)
         output.loss.backward()
     for layer in model.layers:
-        assert isinstance(layer, PaperLayer)
         for name, run in layer_parts(layer, model, inputs).items():
             parts[name] += milliseconds(run)
+    if model.router is not None:
+        for name, run in router_parts(model, inputs, labels).items():
+            parts[name] = milliseconds(run)
+        parts["upkeep of the index"] = milliseconds(lambda: upkeep(model), 1) / UPKEEP
     hidden = inputs[model.norm][0].detach().flatten(0, 1).requires_grad_()
     targets = ids[:, 1:].flatten()
     parts["head and cross entropy"] = milliseconds(
         lambda: tied_cross_entropy(hidden, model.embedding.weight, targets, model.pad_id).backward()
     )
     parts["optimizer"] = milliseconds(optimizer.step)
-    parts[f"bank update / {model.config.ema_update_freq}"] = (
-        milliseconds(lambda: one_update(updater, model, output)) / model.config.ema_update_freq
-    )
+    if model.config.use_ema_update:
+        parts[f"bank update / {model.config.ema_update_freq}"] = (
+            milliseconds(lambda: one_update(updater, model, output)) / model.config.ema_update_freq
+        )
     interval = model.config.digest_interval
-    parts[f"digest chain / {interval}"] = milliseconds(lambda: digest_tensors(model.state_dict())) / interval
+    index = model.router.index.state() if model.router is not None else {}
+    parts[f"digest chain / {interval}"] = milliseconds(lambda: digest_tensors(model.state_dict() | index)) / interval
     return {name: round(value, 2) for name, value in parts.items()}
 
 
-def layer_parts(
-    layer: PaperLayer, model: ExplicitLM, inputs: dict[nn.Module, tuple[Any, ...]]
-) -> dict[str, Callable[[], object]]:
-    """Forward and backward of each part of one layer, ready to be called."""
+def layer_parts(layer: nn.Module, model: ExplicitLM, inputs: Inputs) -> Parts:
+    """The parts of one layer."""
+    assert isinstance(layer, DenseLayer | MemoryLayer | PaperLayer)
+    x = inputs[layer.attention][0].detach().requires_grad_()
+    block = layer.feed_forward if isinstance(layer, DenseLayer) else layer.fusion
+    fed = inputs[block][0].detach().requires_grad_()
+    parts: Parts = {
+        "attention": lambda: layer.attention(x, model.rotary).sum().backward(),
+        "feed-forward and fusion": lambda: block(fed).sum().backward(),
+    }
+    if isinstance(layer, MemoryLayer):
+        query, tokens, page, tables, place, pad = inputs[layer.reader]
+        leaves = Tables(*(table.detach().requires_grad_() for table in tables))
+        query = query.detach().requires_grad_()
+        parts["reading"] = lambda: layer.reader(query, tokens, page, leaves, place, pad)[0].sum().backward()
+    elif isinstance(layer, PaperLayer):
+        parts |= paper_parts(layer, model, inputs)
+    return parts
+
+
+def paper_parts(layer: PaperLayer, model: ExplicitLM, inputs: Inputs) -> Parts:
+    """The memory's parts of one layer of the paper's form."""
     bank, table = model.bank, model.embedding.weight
     assert bank is not None
-    x = inputs[layer.attention][0].detach().requires_grad_()
     query = inputs[layer.memory][0].detach().flatten(0, 1).requires_grad_()
-    fused = inputs[layer.fusion][0].detach().requires_grad_()
     found = layer.memory.router(query)
     rows, bags = distinct_rows(found.index_TC, bank.rows)
     entries = encode_entries(table, bank.read(rows), bank.pad_id).detach().requires_grad_()
@@ -94,13 +119,48 @@ def layer_parts(
         (match.read_TD.sum() + match.similarity_T.sum() + match.diversity_T.sum()).backward()
 
     return {
-        "attention": lambda: layer.attention(x, model.rotary).sum().backward(),
         "router": lambda: layer.memory.router(query).score_TC.sum().backward(),
         "distinct rows": lambda: distinct_rows(found.index_TC, bank.rows),
         "entry encoding": lambda: encode_entries(table, bank.read(rows), bank.pad_id).sum().backward(),
         "matching": matching,
-        "fusion": lambda: layer.fusion(fused).sum().backward(),
     }
+
+
+def router_parts(model: ExplicitLM, inputs: Inputs, labels: dict[str, Any]) -> Parts:
+    """What the default form does once a pass."""
+    router, bank, rows = model.router, model.bank, model.rows
+    assert router is not None and bank is not None and rows is not None
+    reader = next(layer.reader for layer in model.layers if isinstance(layer, MemoryLayer))
+    query, _, page, _, _, _ = inputs[reader]
+    query = query.detach().requires_grad_()
+    rows_BS, rival_M = labels["rows_BS"], labels["rival_M"]
+    keys = rows(model.embedding.weight).key_VK.detach().requires_grad_()
+
+    def tables() -> None:
+        made = rows(model.embedding.weight)
+        (made.value_VD.sum() + made.key_VK.sum() + made.token_VA.sum()).backward()
+
+    def contrast() -> None:
+        row_M = torch.unique(torch.cat([rows_BS[rows_BS >= 0], rival_M]))
+        fresh = addresses(keys, bank, row_M)
+        router.contrast(router.address(query), rows_BS, fresh, row_M, torch.isin(row_M, rival_M)).backward()
+
+    return {
+        "tables of the vocabulary": tables,
+        "search": lambda: router.search(router.address(query)),
+        "opening rows": lambda: open_rows(bank, page.row_T.view_as(rows_BS)),
+        "contrastive loss": contrast,
+    }
+
+
+@torch.no_grad()
+def upkeep(model: ExplicitLM) -> None:
+    """`UPKEEP` steps' share of it, with tables that the passes make anyway."""
+    router, bank, rows = model.router, model.bank, model.rows
+    assert router is not None and bank is not None and rows is not None
+    keys = rows(model.embedding.weight).key_VK
+    for _ in range(UPKEEP):
+        router.index.maintain(lambda row_M: addresses(keys, bank, row_M))
 
 
 def one_update(updater: BankUpdater, model: ExplicitLM, output: Any) -> None:
@@ -112,9 +172,9 @@ def one_update(updater: BankUpdater, model: ExplicitLM, output: Any) -> None:
 
 
 @contextmanager
-def recorded_inputs(model: nn.Module) -> Iterator[dict[nn.Module, tuple[Any, ...]]]:
+def recorded_inputs(model: nn.Module) -> Iterator[Inputs]:
     """What each module is called with while the block runs."""
-    inputs: dict[nn.Module, tuple[Any, ...]] = {}
+    inputs: Inputs = {}
 
     def record(module: nn.Module, arguments: tuple[Any, ...]) -> None:
         inputs[module] = arguments

@@ -1,12 +1,12 @@
 """Tokens/s and peak memory of ExplicitLM, its paper form, the dense baseline and a plain reference form, in one run.
 
-    python benchmarks/model.py             # the shape for a CPU: about 6 minutes on 2 cores
+    python benchmarks/model.py             # the shape for a CPU: about 8 minutes on 2 cores
     python benchmarks/model.py --json
 
 A step is forward, backward, optimizer, the upkeep of the row index in the default form (with the facts it reads aloud),
 and the bank's update at its frequency in the paper's. Every form has a process of its own; they take turns, and every
 ratio is the median over rounds of two forms' times in the same round, so noise from other programs hits both. Times are
-CPU seconds of all threads; on a machine with a GPU the same runs there, by the clock, with MFU and bandwidth columns.
+CPU seconds of one thread; on a machine with a GPU the same runs there, by the clock, with MFU and bandwidth columns.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from _report import report
 from explicitlm.lm.config import TrainConfig
 
 SIZES = (2**16, 2**20)
-STEPS = 5  # a turn; one of them ends in a bank update
+STEPS = {"memory": 16, "dense": 8, "paper": 10, "reference": 5}  # a turn: whole cycles of the upkeep and bank updates
 FEWEST = 3  # rounds
 
 
@@ -55,8 +55,8 @@ class Worker:
         return self._answer()
 
     def turn(self) -> None:
-        """Times `STEPS` steps."""
-        self.seconds.append(self.ask(str(STEPS))["seconds"] / STEPS)
+        """Times the form's `STEPS`."""
+        self.seconds.append(self.ask(str(STEPS[self.form]))["seconds"] / STEPS[self.form])
 
     def end(self) -> None:
         """Takes the totals and lets the process go."""
@@ -99,8 +99,10 @@ def ratio(over: Worker, under: Worker) -> float:
     return round(statistics.median(a / b for a, b in zip(over.seconds, under.seconds, strict=True)), 3)
 
 
-def measure(values: dict[str, Any], seconds: float) -> tuple[dict[tuple[str, int], Worker], dict[str, float]]:
-    """All forms in turn until the time is used up (at least `FEWEST` rounds), and a step's parts of the paper's form.
+def measure(
+    values: dict[str, Any], seconds: float
+) -> tuple[dict[tuple[str, int], Worker], dict[tuple[str, int], dict[str, float]]]:
+    """All forms in turn until the time is used up (at least `FEWEST` rounds), and a step's parts of each but one.
 
     The reference runs at the largest size only: no ratio needs it elsewhere, and it takes most of the time.
     """
@@ -112,7 +114,7 @@ def measure(values: dict[str, Any], seconds: float) -> tuple[dict[tuple[str, int
         for worker in workers.values():
             worker.turn()
         rounds, round_seconds = rounds + 1, time.monotonic() - began
-    parts = workers["paper", SIZES[-1]].ask("parts")
+    parts = {key: worker.ask("parts") for key, worker in workers.items() if worker.form != "reference"}
     for worker in workers.values():
         worker.end()
     return workers, parts
@@ -138,7 +140,7 @@ def main() -> None:
         "speedup_over_reference": ratio(reference, ours),
         "fraction_of_dense": ratio(dense, ours),
         "step_time_ratio_2e20_over_2e16": ratio(ours, workers["memory", 2**16]),
-        "digest_share_of_step": round(parts[f"digest chain / {interval}"] / row(ours)["step_ms"], 4),
+        "digest_share_of_step": round(parts["memory", largest][f"digest chain / {interval}"] / row(ours)["step_ms"], 4),
         "rounds": len(ours.seconds),
         "distinct_candidates_by_layer": ours.totals["distinct_candidates"],
     }
@@ -147,7 +149,11 @@ def main() -> None:
         numbers[f"{worker.form}_peak_memory_mb"] = worker.totals["peak_memory_mb"]
     tables = {
         "forms": [row(worker) for worker in workers.values()],
-        "parts": [{"part": name, "ms_a_step": value} for name, value in parts.items()],
+        "parts": [
+            {"form": form, "knowledge_num": rows, "part": name, "ms_a_step": value}
+            for (form, rows), times in parts.items()
+            for name, value in times.items()
+        ],
     }
     report("model: whole training steps", tables, numbers, as_json)
 

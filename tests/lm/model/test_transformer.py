@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from explicitlm.lm.config import TrainConfig
+from explicitlm.lm.memory.index import REFRESH_STEPS
+from explicitlm.lm.memory.rows import addresses
 from explicitlm.lm.model import ExplicitLM, ModelOutput, count_parameters
 
 Small = Callable[..., TrainConfig]
@@ -194,3 +196,19 @@ def test_a_few_steps_learn_a_batch_by_heart(small: Small, batch: Batch) -> None:
         losses.append(output.loss_ce.item())
     assert losses[0] == pytest.approx(5.7, abs=0.1)  # ln 300
     assert losses[-1] < 1.0
+
+
+@pytest.mark.parametrize("form", FORMS, ids=["content", "paper", "dense"])
+def test_passes_with_upkeep_bring_the_index_to_the_present_addresses(
+    small: Small, batch: Batch, form: dict[str, Any]
+) -> None:
+    model = build(small(**form))
+    model.build_index()
+    with torch.no_grad():
+        model.embedding.weight.add_(torch.randn_like(model.embedding.weight))
+    for _ in range(4 * REFRESH_STEPS):  # a row that changes its place may miss a turn
+        model(*batch, upkeep=True)
+    if model.router is not None and model.rows is not None and model.bank is not None:
+        index = model.router.index
+        present = addresses(model.rows(model.embedding.weight).key_VK, model.bank, index.order_N)
+        torch.testing.assert_close(index.keys_NK, present)
