@@ -25,7 +25,7 @@ def tokenise(corpus: str, digest: str, tokenizer: str, cache: str, library: str,
         most: bytes of text after which the corpus is taken to end.
     """
     if library == "tokenizers":
-        encoding.fast_encode = lambda _: None  # type: ignore[assignment]
+        encoding.fast_encode = lambda *_: None
     inner, files = read_tokenizer(Path(tokenizer), 65_535), [Path(corpus)]
     sizes: list[int] = []
     parts = lambda place: _up_to(most, text_parts(files, place), sizes)  # noqa: E731

@@ -12,6 +12,7 @@ is timed in the shuffled order of training, from a file that is not in Python's 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import re
 import subprocess
@@ -28,7 +29,7 @@ from _report import REPOSITORY, report
 
 from explicitlm.lm.config import TrainConfig
 from explicitlm.lm.data.batches import BatchPlan, Windows
-from explicitlm.lm.data.records import text_parts
+from explicitlm.lm.data.records import read_texts
 from explicitlm.lm.data.source import digest_files
 from explicitlm.lm.data.token_files import open_tokens
 from explicitlm.lm.data.tokenizer import train_tokenizer
@@ -37,6 +38,7 @@ from explicitlm.lm.training.digest import digest_tensors
 
 BATCHES = 200  # of the paper's shape: 48 sequences of 512 tokens
 WHOLE_BYTES, BASELINE_BYTES = 100_000_000, 20_000_000  # `tokenizers` gets a small corpus whole, a large one's beginning
+TOKENIZER_DOCUMENTS = 1200  # of all languages, some 4 MB
 LANGUAGE_GB = 0.05  # of each language alone
 TOKENS = ".explicitlm/tokens"  # where a training looks for them
 TINY = ["--dim", "32", "--n_layers", "1", "--n_heads", "4", "--n_kv_heads", "2", "--knowledge_num", "256",
@@ -60,8 +62,7 @@ def write_world(folder: Path, size: int, languages: Collection[str]) -> Path:
     corpus = folder / "data/database/corpus.jsonl"
     write_corpus(corpus, size, languages)
     (folder / "data/benchmarks/x.jsonl").write_text('{"text": "a text to be measured by"}\n')
-    first = next(iter(text_parts([corpus]))).texts
-    tokenizer = train_tokenizer(iter(first), TrainConfig().vocab_size)
+    tokenizer = train_tokenizer(itertools.islice(read_texts([corpus]), TOKENIZER_DOCUMENTS), TrainConfig().vocab_size)
     (folder / "data/cache/tokenizer.json").write_text(tokenizer.serialised, encoding="utf-8")
     return corpus
 

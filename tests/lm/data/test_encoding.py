@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
+import gigatoken
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer
 
 from explicitlm.lm.data import encoding
-from explicitlm.lm.data.encoding import Encode, Encoded, Encoder, fast_encode, pack
+from explicitlm.lm.data.encoding import Encode, Encoder, Packed, fast_encode
 from explicitlm.lm.data.tokenizer import SPECIAL_TOKENS, TextTokenizer, train_tokenizer
 
 ODD = [
@@ -27,6 +29,7 @@ ODD = [
     "don't  they'LL",
     *SPECIAL_TOKENS,
 ]
+MARKS = 1, 2
 CHINESE = "的一是不了人我在有他这为之大来以个中上们到说国和地也子时道出，。！？「」"
 pieces = st.one_of(st.text(), st.text(alphabet=CHINESE), st.sampled_from(ODD), st.from_regex(r"[a-z]{1,9} \d{1,4}"))
 documents = st.lists(st.lists(pieces, max_size=6).map("".join), max_size=8)
@@ -40,7 +43,7 @@ def trained() -> TextTokenizer:
 
 @pytest.fixture(scope="module")
 def fast(trained: TextTokenizer) -> Encode:
-    loaded = fast_encode(trained.serialised)
+    loaded = fast_encode(trained.serialised, MARKS)
     assert loaded is not None
     return loaded
 
@@ -49,32 +52,72 @@ def fast(trained: TextTokenizer) -> Encode:
 @given(documents)
 def test_the_same_ids_for_every_text(trained: TextTokenizer, fast: Encode, documents: list[str]) -> None:
     texts = [text.encode("utf-8", "ignore").decode() for text in documents]  # without halves of surrogate pairs
-    encoded = fast(texts)
-    assert [encoded.document(number) for number in range(len(texts))] == trained.encode_batch(texts)
-    assert encoded.bounds.tolist() == np.cumsum([0, *map(len, trained.encode_batch(texts))]).tolist()
+    packed = fast(texts)
+    right = [trained.encode(text) for text in texts]
+    assert packed.ids_T.tolist() == [number for ids in right for number in (MARKS[0], *ids, MARKS[1])]
+    assert [packed.document(number) for number in range(len(texts))] == right
 
 
 def test_special_tokens_in_large_batches_are_plain_text(trained: TextTokenizer) -> None:
     texts = ["".join(SPECIAL_TOKENS) + str(number) for number in range(5000)]  # enough for the fast library
-    encoded = trained.encode_flat(texts)
-    assert int(encoded.ids_T.min()) > 3
-    assert trained.decode(encoded.document(4999)) == texts[4999]
+    packed = trained.encode_packed(texts)
+    assert min(packed.document(7)) > 3
+    assert trained.decode(packed.document(4999)) == texts[4999]
 
 
 def test_what_the_library_remembers_is_bounded(trained: TextTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     """It keeps every word that it has seen; a fresh one gives the same ids."""
-    loaded: list[str] = []
-
-    def load(serialised: str) -> Encode | None:
-        loaded.append(serialised)
-        return fast_encode(serialised)
-
-    monkeypatch.setattr(encoding, "fast_encode", load)
     monkeypatch.setattr(encoding, "_FRESH_AFTER", 100_000)
-    encoder = Encoder(Tokenizer.from_str(trained.serialised), trained.serialised)
-    texts = ["the city of Rome " * 10] * 1000
-    assert len({encoder.encode(texts).ids_T.tobytes() for _ in range(5)}) == 1
-    assert 1 < len(loaded) < 5
+    monkeypatch.setattr(encoding, "_FRESH_AFTER_UNSPACED", 10_000)
+    loaded: list[str] = []
+    load = gigatoken.Tokenizer.from_json
+
+    def counted(serialised: str) -> object:
+        loaded.append(serialised)
+        return load(serialised)
+
+    monkeypatch.setattr(gigatoken.Tokenizer, "from_json", counted)
+    encoder = Encoder(Tokenizer.from_str(trained.serialised), trained.serialised, MARKS)
+    for texts, most in (["the city of Rome " * 10] * 1000, 5), ([CHINESE] * 2000, 8):
+        before = len(loaded)
+        assert len({encoder.encode(texts).ids_T.tobytes() for _ in range(5)}) == 1
+        assert 1 < len(loaded) - before < most
+
+
+def test_texts_of_both_kinds_stay_in_order(trained: TextTokenizer, fast: Encode) -> None:
+    texts = ["the city of Rome", CHINESE, CHINESE[::-1], "don't they'll " * 20, "", CHINESE * 9] * 50
+    packed = fast(texts)
+    assert [trained.decode(packed.document(number)) for number in range(len(texts))] == texts
+
+
+def test_threads_that_encode_at_once_get_what_one_gets(trained: TextTokenizer, fast: Encode) -> None:
+    batches = [[f"{word} {number} {CHINESE[number:]}" * 20 for number in range(30)] for word in ("Rome", "city", "le")]
+    alone = [fast(batch).ids_T.tobytes() for batch in batches] * 8
+    with ThreadPoolExecutor(6) as pool:
+        assert [packed.ids_T.tobytes() for packed in pool.map(fast, batches * 8)] == alone
+
+
+def test_documents_of_each_batch_are_checked_while_it_is_new(
+    trained: TextTokenizer, logged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong id in one document in ten is found in the first batch; one that a later batch lost is found there."""
+    right = fast_encode(trained.serialised, MARKS)
+    assert right is not None
+
+    def encode(texts: Sequence[str], wrong: Callable[[int], bool]) -> Packed:
+        packed = right(texts)
+        ids_T = packed.ids_T.copy()
+        ids_T[[packed.ends_D[number] - 1 for number in range(len(texts)) if wrong(number)]] = 7
+        return Packed(ids_T, packed.ends_D)
+
+    monkeypatch.setattr(
+        encoding, "fast_encode", lambda *_: lambda texts: encode(texts, lambda number: number % 10 == 5)
+    )
+    encoder = Encoder(Tokenizer.from_str(trained.serialised), trained.serialised, MARKS)
+    texts = [f"the city of Rome {number} " * 9 for number in range(1000)]
+    packed = encoder.encode(texts)
+    assert encoder.distrusted and "give different ids" in logged[0]
+    assert [trained.decode(packed.document(number)) for number in (5, 15)] == [texts[5], texts[15]]
 
 
 def test_without_the_library_it_is_slow_and_says_so(
@@ -91,11 +134,5 @@ def test_tokens_added_by_a_user_are_left_to_the_exact_library(trained: TextToken
     inner = Tokenizer.from_str(trained.serialised)
     inner.add_tokens([AddedToken("Rome")])
     texts = ["the city of Rome " * 10] * 1000
-    encoded = Encoder(inner, inner.to_str()).encode(texts)
-    assert encoded.document(7) == inner.encode(texts[7]).ids and "added tokens" in logged[0]
-
-
-def test_documents_are_packed_between_their_marks() -> None:
-    encoded = Encoded(np.array([7, 8, 9], dtype=np.uint16), np.array([0, 2, 2, 3]))
-    assert pack(encoded, 1, 2).tolist() == [1, 7, 8, 2, 1, 2, 1, 9, 2]
-    assert pack(Encoded(np.array([], dtype=np.uint16), np.array([0])), 1, 2).tolist() == []
+    packed = Encoder(inner, inner.to_str(), MARKS).encode(texts)
+    assert packed.document(7) == inner.encode(texts[7]).ids and "added tokens" in logged[0]

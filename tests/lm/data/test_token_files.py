@@ -66,6 +66,8 @@ def test_a_process_that_was_killed_is_gone_on_with(
 ) -> None:
     """Killed while it writes: what lies behind its last safe place is made again, what lies before it is not."""
     monkeypatch.setattr(token_files, "_SAVED_EVERY", 1)
+    monkeypatch.setattr(token_files, "_READ_AHEAD", 1)  # what was only read when it was killed is lost
+    monkeypatch.setattr(token_files, "THREADS", 1)
     texts = write_texts(tmp_path / "x.jsonl", long_texts(60))
     whole = prepare_tokens(texts, tokenizer, tmp_path / "whole")
     asked: list[Place] = []
@@ -73,7 +75,7 @@ def test_a_process_that_was_killed_is_gone_on_with(
     def cut(place: Place) -> Iterator[Part]:
         asked.append(place)
         for number, part in enumerate(texts.parts(place)):
-            if number == 3:
+            if number == 5:
                 raise KeyboardInterrupt
             yield part
 
@@ -93,18 +95,18 @@ def test_a_wrong_id_of_the_fast_library_makes_the_file_anew(
     tmp_path: Path, tokenizer: TextTokenizer, logged: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is right in the first part, so that a check of the first documents alone would believe it."""
-    right, calls = encoding.fast_encode(tokenizer.serialised), 0
+    right, calls = encoding.fast_encode(tokenizer.serialised, (1, 2)), 0
     assert right is not None
 
-    def faulty(texts: Sequence[str]) -> encoding.Encoded:
+    def faulty(texts: Sequence[str]) -> encoding.Packed:
         nonlocal calls
         calls += 1
-        ids_T, bounds = right(texts)
-        return encoding.Encoded(ids_T + np.uint16(calls > 2), bounds)
+        ids_T, ends_D = right(texts)
+        return encoding.Packed(ids_T + np.uint16(calls > 2), ends_D)
 
     texts = long_texts(40)
     fresh = TextTokenizer(tokenizer.serialised, "a test")
-    monkeypatch.setattr(encoding, "fast_encode", lambda _: faulty)
+    monkeypatch.setattr(encoding, "fast_encode", lambda *_: faulty)
     made = prepare_tokens(write_texts(tmp_path / "x.jsonl", texts), fresh, tmp_path / "cache")
     assert made.tokens_T.tolist() == expected(texts, tokenizer)
     assert calls > 2 and any("give different ids" in line for line in logged)

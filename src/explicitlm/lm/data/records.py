@@ -13,14 +13,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from explicitlm.common.errors import DataError
 
 _EXPANSION = {".gz": 3.0, ".zst": 3.5, ".parquet": 2.0}  # usual bytes of text a byte of file
-_CHUNK = 1 << 19  # bytes read or decompressed at a time, few enough for a core's cache
+_CHUNK = 1 << 18  # bytes read or decompressed at a time, few enough for a core's cache
 _ROWS = 1024  # of parquet at a time
-_PART_SIZE = 4 << 20  # bytes of text in one part, at least
+_PART_SIZE = 1 << 20  # bytes of text in one part, at least
 
 Raw = bytes | dict[str, Any]
 
@@ -33,6 +36,15 @@ class Place(NamedTuple):
 
 
 BEGINNING = Place(0, 0)
+
+
+class _Document(msgspec.Struct, gc=False):
+    """What is read of a line; other keys cost little more than their bytes."""
+
+    text: str
+
+
+_DOCUMENTS = msgspec.json.Decoder(_Document)
 
 
 class Part(NamedTuple):
@@ -233,22 +245,33 @@ def _texts(path: Path, skip: int) -> Iterator[tuple[int, int, list[str]]]:
         return
     done = 0
     for block in _blocks(path):
-        lines = _lines(block)
-        fresh = lines[max(skip - done, 0) :]
-        done += len(lines)
-        if fresh:
-            yield done, sum(map(len, fresh)), _texts_of_lines(path, done - len(fresh), fresh)
+        breaks_L = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n"))
+        lines = len(breaks_L) + (not block.endswith(b"\n"))
+        if done + lines > skip:
+            texts = _texts_at_once(block, breaks_L) if done >= skip else None
+            yield done + lines, len(block), _texts_of_lines(path, block, done, skip) if texts is None else texts
+        done += lines
 
 
-def _texts_of_lines(path: Path, before: int, lines: Sequence[bytes]) -> list[str]:
-    """The documents of lines that stand behind `before` others in their file; empty lines are skipped."""
+def _texts_at_once(block: bytes, breaks_L: NDArray[np.int64]) -> list[str] | None:
+    """The documents of a block in which each line is one object with a text; None where a closer look is needed."""
+    if not (block.startswith(b"{") and block.endswith(b"}\n")):
+        return None
+    bytes_T, inner_L = np.frombuffer(block, dtype=np.uint8), breaks_L[:-1]
+    # JSON has no "}" and "{" without a comma between them, so each line break stands between two objects.
+    if not ((bytes_T[inner_L - 1] == ord("}")) & (bytes_T[inner_L + 1] == ord("{"))).all():
+        return None
     try:
-        texts = [orjson.loads(line)["text"] for line in lines]
-        if all(isinstance(text, str) for text in texts):
-            return texts
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        pass  # somewhere is an empty line or one that needs a closer look
-    return [text_of(path, number, line) for number, line in enumerate(lines, before + 1) if line.strip()]
+        documents = _DOCUMENTS.decode_lines(block)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return [document.text for document in documents] if len(documents) == len(breaks_L) else None
+
+
+def _texts_of_lines(path: Path, block: bytes, before: int, skip: int) -> list[str]:
+    """The documents of lines that stand behind `before` others in their file, without its first `skip` lines."""
+    lines = enumerate(_lines(block), before + 1)
+    return [text_of(path, number, line) for number, line in lines if number > skip and line.strip()]
 
 
 def read_texts(files: Sequence[Path]) -> Iterator[str]:

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 
 from explicitlm.common.errors import DataError
 from explicitlm.common.files import write_json
-from explicitlm.lm.data.encoding import Encoded, pack
+from explicitlm.lm.data.encoding import THREADS, Packed
 from explicitlm.lm.data.records import Part, Place, text_parts, text_size
 from explicitlm.lm.data.slow_work import SlowWork
 from explicitlm.lm.data.tokenizer import TextTokenizer
@@ -36,6 +37,7 @@ logger = logging.getLogger(__name__)
 TOKENS, META = "tokens.bin", "meta.json"
 _PLACE = "place.json"  # of an unfinished folder: how far it is
 _SAVED_EVERY = 256 << 20  # bytes of text between two safe places: some seconds' work
+_READ_AHEAD = 4  # parts a thread
 _FORMAT = 1  # part of the digest: raise it when the layout changes
 
 
@@ -153,24 +155,25 @@ def _make(folder: Path, texts: Texts, tokenizer: TextTokenizer) -> None:
 def _fill(making: _Unfinished, texts: Texts, tokenizer: TextTokenizer) -> None:
     trusted = not tokenizer.distrusted
     with SlowWork("tokenising", texts.size, making.size) as work:
-        for part, encoded in _encoded_ahead(texts.parts(making.place), tokenizer.encode_flat):
+        for part, packed in _encoded_ahead(texts.parts(making.place), tokenizer.encode_packed):
             if trusted and tokenizer.distrusted:
                 return
-            making.append(part, pack(encoded, tokenizer.start_id, tokenizer.end_id))
+            making.append(part, packed.ids_T)
             work.advance(part.size)
 
 
-def _encoded_ahead(parts: Iterable[Part], encode: Callable[[Sequence[str]], Encoded]) -> Iterator[tuple[Part, Encoded]]:
-    """Each part with its ids; while one is encoded, in a thread and without Python's lock, the next one is read."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting: tuple[Part, Future[Encoded]] | None = None
+def _encoded_ahead(parts: Iterable[Part], encode: Callable[[Sequence[str]], Packed]) -> Iterator[tuple[Part, Packed]]:
+    """Each part with its ids, in order; some are encoded at once, without Python's lock, while the next one is read."""
+    waiting: deque[tuple[Part, Future[Packed]]] = deque()
+    with ThreadPoolExecutor(THREADS) as pool:
         for part in parts:
-            following = (part, pool.submit(encode, part.texts))
-            if waiting:
-                yield waiting[0], waiting[1].result()
-            waiting = following
-        if waiting:
-            yield waiting[0], waiting[1].result()
+            waiting.append((part, pool.submit(encode, part.texts)))
+            if len(waiting) > _READ_AHEAD * THREADS:
+                first, packed = waiting.popleft()
+                yield first, packed.result()
+        while waiting:
+            first, packed = waiting.popleft()
+            yield first, packed.result()
 
 
 class _Unfinished:

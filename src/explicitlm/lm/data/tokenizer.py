@@ -20,7 +20,7 @@ from tokenizers import __version__ as library_version
 
 from explicitlm.common.errors import DataError
 from explicitlm.common.files import write_text
-from explicitlm.lm.data.encoding import Encoded, Encoder
+from explicitlm.lm.data.encoding import Encoder, Packed
 from explicitlm.lm.data.hashing import splitmix64
 from explicitlm.lm.data.records import raw_records, text_of, text_size
 
@@ -60,11 +60,11 @@ class TextTokenizer:
         with _readable(source):
             self._inner = Tokenizer.from_str(serialised)
             self._inner.encode_special_tokens = True
-            self._encoder = Encoder(self._inner, serialised)
         self.serialised = serialised
         self.pad_id, self.start_id, self.end_id, self.unknown_id = (
             self._special(token, source) for token in SPECIAL_TOKENS
         )
+        self._encoder = Encoder(self._inner, serialised, (self.start_id, self.end_id))
         with _readable(source):
             self._encoder.encode(["a"])  # some break at their first use only
 
@@ -90,11 +90,11 @@ class TextTokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of many texts, on all cores."""
-        encoded = self.encode_flat(texts)
-        return [encoded.document(number) for number in range(len(texts))]
+        packed = self.encode_packed(texts)
+        return [packed.document(number) for number in range(len(texts))]
 
-    def encode_flat(self, texts: Sequence[str]) -> Encoded:
-        """The same ids end to end in one array."""
+    def encode_packed(self, texts: Sequence[str]) -> Packed:
+        """The same ids end to end in one array, each document between its marks; several threads may ask at once."""
         return self._encoder.encode(texts)
 
     @property
