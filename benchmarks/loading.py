@@ -1,12 +1,13 @@
 """Data loading alone: tokenising once, starting on tokens that are there, reading batches, hashing weights.
 
-    python benchmarks/loading.py                        # 0.1 and 1 GB: some minutes on 2 cores, 3 GB of disk
+    python benchmarks/loading.py                        # 0.1 and 1 GB: some minutes on 2 cores, 5 GB of disk
     python benchmarks/loading.py --gb 0.1 1 4 --json
 
 The corpus is made-up text in five languages (_corpus.py); each language is also measured alone. 100 MB are tokenised
 whole by `tokenizers` alone too, right after ours, and the tokens are compared; of larger corpora it gets the first
 20 MB, and the tokens of that part are compared. Both have all cores. Each measurement is a process of its own. Reading
-is timed in the shuffled order of training, from a file that is not in Python's memory.
+is timed in the shuffled order of training, from a file that is not in Python's memory. With 1 GB, `explicitlm run` is
+timed too, from typing it to its first step: two experiments in a project, of which the second finds the tokens.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 
 import torch
 from _corpus import LANGUAGES, write_corpus
+from _loading_project import first_steps_of_runs
 from _report import REPOSITORY, report
 
 from explicitlm.lm.config import TrainConfig
@@ -120,6 +122,19 @@ def first_steps(folder: Path) -> list[float]:
     return seconds
 
 
+def first_steps_of_command(folder: Path, config: TrainConfig) -> list[float]:
+    """The same of `explicitlm run` in a project: two experiments on one corpus, the first of which makes the tokens."""
+    pairs = zip(TINY[::2], TINY[1::2], strict=True)
+    parameters = [f"{name.removeprefix('--')}={value}" for name, value in pairs]
+    data = folder / "data"
+    return first_steps_of_runs(
+        folder,
+        data / "database/corpus.jsonl",
+        data / "cache/tokenizer.json",
+        [*parameters, f"vocab_size={config.vocab_size}"],
+    )
+
+
 def reading(folder: Path, config: TrainConfig) -> dict[str, Any]:
     """Tokens a second from the mapped file to tensors; the first batch, and one in the middle of a fresh run."""
     folders = [path for path in (folder / TOKENS).iterdir() if path.is_dir()]
@@ -177,12 +192,14 @@ def main() -> None:
     parser.add_argument("--gb", type=float, nargs="+", default=(0.1, 1.0), help="sizes of the corpus, ascending")
     options = parser.parse_args()
     config = TrainConfig()  # the paper's: dim 512, 8 layers, N 1,048,576, 48 sequences of 512 tokens, 16 a step
-    rows, starts = [], {}
+    rows, starts, runs = [], {}, {}
     for gigabytes in options.gb:
         with tempfile.TemporaryDirectory() as name:
             rows.append(tokenising(Path(name), gigabytes, WHOLE_BYTES))
             starts[gigabytes] = first_steps(Path(name))
             read = reading(Path(name), config)
+            if gigabytes == 1.0:
+                runs[gigabytes] = first_steps_of_command(Path(name), config)
     alone = []
     for language in LANGUAGES:
         with tempfile.TemporaryDirectory() as name:
@@ -192,15 +209,18 @@ def main() -> None:
         "tokenise_over_tokenizers": round(min(row["ratio"] for row in rows), 1),
         "ids_equal": all(row["ids_equal"] for row in [*rows, *alone]),
         "first_step_s_1gb": round(starts[1.0][1], 2) if 1.0 in starts else None,
+        "run_first_step_s_1gb": round(runs[1.0][1], 2) if runs else None,
         "peak_growth_ratio": round(rows[-1]["peak_growth_mib"] / max(rows[0]["peak_growth_mib"], 1.0), 2),
         "read_tokens_per_second": round(read["read_tokens_s"]),
         "digest_share_of_step": hashed["share_of_step"],
     }
     first = [{"corpus_gb": size, "text_unseen_s": both[0], "text_seen_s": both[1]} for size, both in starts.items()]
+    commands = [{"corpus_gb": size, "first_run_s": both[0], "second_run_s": both[1]} for size, both in runs.items()]
     tables = {
         "tokenising": rows,
         "each language alone": alone,
         "first step": first,
+        "first step of explicitlm run": commands,
         "reading": [read],
         "digest": [hashed],
     }
