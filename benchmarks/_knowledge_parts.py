@@ -130,6 +130,6 @@ PARTS = {
     "no copying on": Form(patches=((layer, "open_rows", open_without_copying),)),
     "places from the row's start": Form(patches=((layer, "open_rows", open_from_start),)),
     "no way around the fusion": Form(patches=((MemoryLayer, "forward", layer_forward(False, 0.0)),)),
-    "one block searched": Form(patches=((index, "BEAM", 1),)),
+    "one block searched": Form(patches=((index, "BEAM", {2: 1, 3: 1}),)),
     "implicit rows updated": Form({"use_ema_update": True}),
 }
