@@ -14,14 +14,14 @@ SHAPE=(--dim 512 --n_layers 8 --max_seq_len 512 --mixed_precision bf16)
 
 failed=0
 section() { printf '\n## %s\n\n' "$1" >>"$OUT"; }
-# Runs a command, its output as a code block in the table; a failure is written down and does not end the rest.
+# Runs a command, its output as a code block in the table; a failure is written down and returned.
 note() {
+    local code=0
     printf '```\n$ %s\n' "$*" >>"$OUT"
-    if ! "$@" >>"$OUT" 2>&1; then
-        printf '(exit code %s)\n' "$?" >>"$OUT"
-        failed=1
-    fi
+    "$@" >>"$OUT" 2>&1 || code=$?
+    [ "$code" = 0 ] || printf '(exit code %s)\n' "$code" >>"$OUT"
     printf '```\n' >>"$OUT"
+    return "$code"
 }
 
 {
@@ -33,15 +33,14 @@ note() {
 } >"$OUT"
 
 section "Tests of training"
-note python -m pytest -q tests/lm/training tests/lm/model tests/lm/memory
+note timeout 600 python -m pytest -q tests/lm/training tests/lm/model tests/lm/memory || failed=1
 
 section "Speed, in one run with the dense baseline and the reference form"
-note python benchmarks/model.py "${SHAPE[@]}" --batch_size 48 --json --seconds 300
+note python benchmarks/model.py "${SHAPE[@]}" --batch_size 48 --json --seconds 300 || failed=1
 
-section "The largest batch that fits"
+section "The largest batch that fits: the last one before one that fails"
 for batch in 96 192 384 768; do
-    note timeout 180 python benchmarks/model.py "${SHAPE[@]}" --batch_size "$batch" --json --seconds 30
-    [ "$failed" = 0 ] || break
+    note timeout 180 python benchmarks/model.py "${SHAPE[@]}" --batch_size "$batch" --json --seconds 30 || break
 done
 printf '\nwritten: %s\n' "$OUT"
 exit "$failed"

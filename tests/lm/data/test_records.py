@@ -121,3 +121,12 @@ def test_files_that_are_not_read_are_named(tmp_path: Path, write_jsonl: Any, log
     assert find_files(tmp_path, KINDS, "the training data", ("notes.txt",)) == [kept]
     (line,) = logged
     assert "4 file(s)" in line and ".hidden.jsonl, C.JSONL, b.jsonl.bz2, gone.jsonl" in line
+
+
+def test_a_folder_with_two_names_is_read_by_the_same_one_everywhere(tmp_path: Path, write_jsonl: Any) -> None:
+    """The file system's order of folders would decide otherwise, and with it the order of the text."""
+    for number in range(8):
+        write_jsonl(tmp_path / f"data/z{number}/x.jsonl", [])
+        (tmp_path / f"data/a{number}").symlink_to(f"z{number}")
+    found = find_files(tmp_path / "data", KINDS, "the training data")
+    assert [path.parent.name for path in found] == [f"a{number}" for number in range(8)]

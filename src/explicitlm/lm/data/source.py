@@ -75,6 +75,7 @@ def _names(folder: Path) -> list[str]:
     """Relative paths of everything but folders, sorted as bytes; a folder that links lead back to counts once."""
     names, seen = [], set()
     for place, folders, files in os.walk(folder, followlinks=True):
+        folders.sort(key=os.fsencode)  # of several ways to one folder the same is taken on every machine
         real = os.path.realpath(place)
         if real in seen:
             folders.clear()
