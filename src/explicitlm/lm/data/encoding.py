@@ -6,12 +6,14 @@ corpus some hundred documents are encoded by both libraries, and one id that dif
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import itertools
 import json
 import logging
 import os
 import secrets
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +31,7 @@ _CHECKED_FIRST, _CHECKED_SOON, _CHECKED_A_MB = 100, 10, 0.25  # documents: at on
 _CHECKED_START, _CHECKED_WHOLE = 1 << 9, 1 << 13  # characters of each of several documents, and of a single one
 # The fast library remembers every stretch between two spaces that it has seen, so it is loaded afresh now and then:
 # after many ids where they are words, which come again; soon where they are half sentences, which do not.
-_FRESH_AFTER, _FRESH_AFTER_UNSPACED = 1 << 26, 1 << 21
+_FRESH_AFTER, _FRESH_AFTER_UNSPACED = 1 << 26, 1 << 20
 _LOOKED_AT, _SPACED = 128, 1 / 32  # characters of a document, and the share of spaces in them
 
 
@@ -210,10 +212,17 @@ class _Instances:
         with self._slots:
             instance = self._free.pop() if self._free else None
             if instance is None or instance.ids >= self._fresh_after:
-                instance = None  # its memory is the next one's
+                instance = None
+                _return_freed_memory()
                 instance = _Instance(self._load())
             yield instance
             self._free.append(instance)
+
+
+def _return_freed_memory() -> None:
+    """Gives the pages of an instance that is gone back to Linux: left to itself, glibc keeps some for each thread."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):  # musl has none
+        trim(0)
 
 
 def _is_unspaced(text: str) -> bool:

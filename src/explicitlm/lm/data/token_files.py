@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 TOKENS, META = "tokens.bin", "meta.json"
 _PLACE = "place.json"  # of an unfinished folder: how far it is
 _SAVED_EVERY = 256 << 20  # bytes of text between two safe places: some seconds' work
-_READ_AHEAD = 4  # parts a thread
+_READ_AHEAD = 2  # parts a thread
 _FORMAT = 1  # part of the digest: raise it when the layout changes
 
 
