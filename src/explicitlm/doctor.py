@@ -23,6 +23,7 @@ from explicitlm.pipeline import preflight
 from explicitlm.pipeline.identity import NOT_CODE
 from explicitlm.pipeline.params import read_params
 from explicitlm.pipeline.readable import check_readable
+from explicitlm.records import restore
 from explicitlm.vcs import s3
 from explicitlm.vcs.data_store import remote_of
 from explicitlm.vcs.pointer import parse_pointer
@@ -93,6 +94,9 @@ def _git(workspace: Workspace) -> Iterator[Check]:
                     f"git add -- {files} && git commit -m 'work in progress' -- {files}")  # fmt: skip
     else:
         yield Check("code", "ok", "committed")
+    if gone := restore.taken_away(git):
+        yield Check("records", "warn", f"dvc exp apply has taken away what HEAD has: {', '.join(gone)}",
+                    f"git checkout HEAD -- {shlex.join(gone)}")  # fmt: skip
     if git.is_shallow():
         yield Check(
             "history",

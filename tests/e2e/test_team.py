@@ -368,6 +368,69 @@ def team(quick):
     return quick, other
 
 
+def test_a_plain_pull_in_a_fresh_clone(team) -> None:
+    """The branch's dvc.lock names empty outs, which `publish` has sent with the data."""
+    ada = team[0]
+    ada.dvc("push")  # before anything was published
+    for name, epochs in (("ada_1", 2), ("ada_2", 3)):
+        run(ada, name, f"epochs={epochs}")
+        ada.explicitlm("publish", name)
+    assert (
+        ada.git("status", "--porcelain") == ""
+        and (ada.root / "dvc.lock").read_text() == (ROOT / "dvc.lock").read_text()
+    )
+    ada.git("push", "-q", "--atomic", "origin", "HEAD", "ada_1", "ada_2")
+    other = ada.clone("other")
+    other.dvc("pull")
+    assert (other.root / "data/database/text.jsonl").exists() and other.git("status", "--porcelain") == ""
+    assert list((other.root / "checkpoints/run").iterdir()) == []
+    for line in ("dvc push", "dvc checkout", "git pull -q && dvc pull"):
+        ada.shell(line)
+    other.shell("git checkout -q ada_1 && dvc pull")
+    assert (other.root / "checkpoints/run/model.safetensors").read_text() == weights(ada, "ada_1"), "the run's as well"
+    other.shell("git checkout -q main && dvc pull && dvc exp run -n other_1 -S epochs=4")
+    assert weights(other, "other_1")
+
+
+@pytest.fixture
+def applied(quick):
+    """A project in which a published experiment was applied that is older than another one."""
+    for name, epochs in (("exp_001", 2), ("exp_002", 3)):
+        run(quick, name, f"epochs={epochs}")
+        quick.explicitlm("publish", name)
+    quick.explicitlm("conclude", "exp_001", "worth it")
+    quick.dvc("exp", "apply", "exp_001")
+    return quick
+
+
+def test_applying_a_published_experiment_loses_no_record(applied) -> None:
+    """DVC lays out the experiment's own commit, which has neither later records nor the later form of its own."""
+    published = json.loads(applied.git("show", "HEAD:experiments/records/exp_001.json"))
+    assert not (applied.root / "experiments/records/exp_002.json").exists()
+    assert applied.record("exp_001")["conclusion"] is None
+    told = applied.explicitlm("compare").stderr
+    assert "has taken away 3 file(s)" in told and "explicitlm doctor" in told
+    done = applied.explicitlm("publish", "exp_001")
+    assert "back from HEAD, which dvc exp apply had taken away: experiments/checkpoints/exp_002.dvc" in done.stdout
+    assert applied.record("exp_001") == published and published["conclusion"] == "worth it"
+    assert applied.record("exp_002")["versions"]["experiment_tag"] == "exp_002"
+    assert applied.git("status", "--porcelain") == "" and weights(applied, "exp_001") != weights(applied, "exp_002")
+
+
+@pytest.mark.hint("git checkout HEAD -- {}")
+def test_doctor_brings_back_what_an_applied_experiment_has_taken_away(applied) -> None:
+    def records() -> list[dict[str, str]]:
+        checks = json.loads(applied.explicitlm("doctor", "--json", check=False).stdout)["checks"]
+        return [check for check in checks if check["name"] == "records"]
+
+    (applied.root / "experiments/records/README.md").write_text("edited by hand")
+    (told,) = records()
+    applied.shell(told["hint"])
+    assert applied.git("diff", "--stat", "HEAD", "--", "experiments").startswith("experiments/records/README.md")
+    assert records() == []
+    applied.explicitlm("conclude", "exp_002", "not worth it")
+
+
 @pytest.mark.parametrize("document", ["README.md", "README.zh-CN.md"])
 def test_loss_and_parameters_are_seen_in_120_columns(quick, document: str) -> None:
     run(quick, "exp_003", "epochs=2", 'description="first words"')

@@ -110,11 +110,14 @@ def index_command() -> None:
 
 
 def read_rows(workspace: Workspace) -> list[Row]:
-    """All records; those that cannot be read are told on standard error, one line each."""
-    from explicitlm.records import rows
+    """All records; those that cannot be read, or are not here, are told on standard error."""
+    from explicitlm.records import restore, rows
 
     found = rows.load(workspace.main)
     _warn(found.problems)
+    if (workspace.main / ".git").exists() and (gone := restore.taken_away(workspace.git)):
+        print(f"warning: dvc exp apply has taken away {len(gone)} file(s) of experiments that HEAD has; "
+              "explicitlm doctor names the command that brings them back", file=sys.stderr)  # fmt: skip
     return found.rows
 
 

@@ -13,6 +13,7 @@ from explicitlm.datasets import sample
 from explicitlm.datasets.resolve import resolve
 from explicitlm.datasets.switch import bring, check_untouched
 from explicitlm.datasets.table import DATASETS
+from explicitlm.vcs.empty_outs import empty_outs
 from explicitlm.vcs.pointer import Pointer
 from explicitlm.vcs.workspace import Workspace
 
@@ -30,6 +31,7 @@ def make(workspace: Workspace) -> dict[int, dict[str, Pointer]]:
     """
     made: dict[int, dict[str, Pointer]] = {}
     with workspace.open_store() as data_store:
+        empty_outs(data_store)  # so that `dvc push` has them too
         for version in sample.VERSIONS:
             folder = data_store.folder / f"v{version}"
             sample.write(version, folder)

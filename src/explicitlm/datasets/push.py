@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 
 from explicitlm.datasets.table import by_name
+from explicitlm.vcs.empty_outs import empty_outs
 from explicitlm.vcs.pointer import parse_pointer
 from explicitlm.vcs.workspace import Workspace
 
@@ -26,5 +27,5 @@ def push(workspace: Workspace, name: str) -> None:
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     pointer = parse_pointer(text, dataset.pointer, dataset.folder)
     with workspace.open_store() as data_store:
-        data_store.push({dataset.path: pointer})
+        data_store.push({dataset.path: pointer, **empty_outs(data_store)})
         logger.info(f"data: remote {data_store.remote.place} holds {dataset.path} ({pointer.md5[:8]})")

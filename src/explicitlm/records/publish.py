@@ -21,8 +21,10 @@ from explicitlm.common.ids import RULE, is_id
 from explicitlm.datasets.table import DATASETS
 from explicitlm.records import build, question, store, tracking
 from explicitlm.records.manifest import Manifest, load_sealed
+from explicitlm.records.restore import restore
 from explicitlm.records.schema import Record
 from explicitlm.vcs import owners
+from explicitlm.vcs.empty_outs import empty_outs
 from explicitlm.vcs.git import Git
 from explicitlm.vcs.pointer import Pointer, parse_pointer
 from explicitlm.vcs.workspace import Workspace
@@ -55,12 +57,14 @@ def publish_all(workspace: Workspace, experiments: list[str]) -> list[Record]:
 def _publish(workspace: Workspace, experiments: list[str]) -> list[Record]:
     git, main = workspace.git, workspace.main
     workspace.check_committable()
+    restore(git)
     found = [_find(workspace, experiment) for experiment in dict.fromkeys(experiments)]
     finished = [each for each in found if each.commit]
     if finished:
         with workspace.open_store() as data_store:
+            empty = empty_outs(data_store)
             for each in finished:
-                data_store.push(each.pointers)
+                data_store.push(each.pointers | empty)
                 logger.info(f"data: remote {data_store.remote.place} holds {', '.join(each.pointers)}")
     paths = []
     for each in found:
@@ -122,6 +126,7 @@ def conclude(workspace: Workspace, experiment: str, conclusion: str) -> None:
     if not conclusion.strip():
         raise UsageError("the conclusion is empty", f'explicitlm conclude {experiment} "what you learnt"')
     workspace.git.check_committable()
+    restore(workspace.git)
     record = replace(store.load(workspace.main, experiment), conclusion=conclusion.strip())
     store.save(workspace.main, record)
     commit = workspace.git.commit_only(f"chore: 记录结论 {experiment}", layout.record(experiment))

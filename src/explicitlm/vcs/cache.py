@@ -175,6 +175,19 @@ class Cache:
         return [entry["relpath"] for entry in self._listed(pointer) if entry["md5"] in hashes]
 
 
+def make_folder(folder: Path, shared: bool) -> None:
+    """Makes a folder of the cache as DVC does.
+
+    Args:
+        shared: whether a group writes there (DVC's cache.shared).
+    """
+    if not folder.is_dir():
+        make_folder(folder.parent, shared)
+        folder.mkdir(exist_ok=True)
+        if shared:
+            folder.chmod(0o2775)
+
+
 def _checked(path: Path, pointer: Pointer) -> list[dict[str, str]]:
     """Reads a list that may come from anybody who can write to the remote."""
     again = f"{put_aside(str(path))} fetches it again; if it comes back so, ask who added {pointer.name}"

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 from explicitlm.common import layout
 from explicitlm.common.errors import DataError, ExplicitLMError, StorageError, TransferError
+from explicitlm.common.files import write_text
 from explicitlm.common.shown import without_secrets
-from explicitlm.vcs.cache import Cache
+from explicitlm.vcs.cache import Cache, make_folder
 from explicitlm.vcs.dvc import Dvc, DvcError
 from explicitlm.vcs.dvc_config import dvc_config, for_transfer
 from explicitlm.vcs.pointer import Pointer, parse_pointer
@@ -220,6 +221,13 @@ class DataStore(Cache):
         """
         self._dvc.add(source.name)
         return parse_pointer((self._folder / f"{source.name}.dvc").read_text(encoding="utf-8"), source.name)
+
+    def put(self, md5: str, content: str) -> None:
+        """Takes a small object into the cache, unless it is there."""
+        path = self._object(md5)
+        if not path.exists():
+            make_folder(path.parent, self._shared)
+            write_text(path, content, mode=0o444)
 
     @property
     def folder(self) -> Path:

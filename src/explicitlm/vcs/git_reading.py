@@ -173,6 +173,11 @@ class GitReading:
         output = self._run("diff", "--name-only", "-z", *PLAIN_DIFF, "HEAD", "--", ".", *_excluding(exclude))
         return [name for name in output.split("\0") if name]
 
+    def unstaged(self, paths: tuple[str, ...]) -> list[str]:
+        """Tracked files below some paths that are not as the index has them."""
+        output = self._run("diff", "--name-only", "-z", *PLAIN_DIFF, "--", *paths)
+        return [name for name in output.split("\0") if name]
+
     def diff_digest(self, exclude: tuple[str, ...]) -> str:
         """sha256 of the difference to HEAD, staged or not, without the excluded paths."""
         output = self._run("diff", "--binary", "--full-index", *PLAIN_DIFF, "HEAD", "--", ".", *_excluding(exclude))

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from explicitlm.common.errors import DataError
 from explicitlm.vcs.at_once import Shown, all_of
+from explicitlm.vcs.cache import make_folder
 from explicitlm.vcs.object_store import object_store
 from explicitlm.vcs.remote import Remote
 from explicitlm.vcs.s3 import ask, watching
@@ -52,7 +53,7 @@ class ObjectTransfer:
         self._watch = watching(remote, ask)
         self._in_parts: dict[str, str] = {}  # ETags of what was sent in parts, as S3 makes them
         self._cache = cache
-        self._folder_mode = 0o2775 if shared else None
+        self._shared = shared
 
     def pull(self, hashes: Set[str], watch: Callable[[], None]) -> None:
         """Brings objects into the cache; those that the store lacks, or has with other bytes, stay missing.
@@ -65,7 +66,7 @@ class ObjectTransfer:
             StorageError: what `watch` raised.
         """
         for folder in {self._path(md5).parent for md5 in hashes}:
-            self._make(folder)
+            make_folder(folder, self._shared)
         shown = Shown("pulling", len(hashes))
         asyncio.run(all_of(partial(self._pull, shown), sorted(hashes), shown, watch))
 
@@ -196,13 +197,6 @@ class ObjectTransfer:
 
     def _path(self, md5: str) -> Path:
         return self._cache / "files/md5" / md5[:2] / md5[2:]
-
-    def _make(self, folder: Path) -> None:
-        if not folder.is_dir():
-            self._make(folder.parent)
-            folder.mkdir(exist_ok=True)
-            if self._folder_mode is not None:
-                folder.chmod(self._folder_mode)
 
 
 def _key(md5: str) -> str:

@@ -97,13 +97,16 @@ class PipelineFile:
         """What DVC noted of a stage's inputs or outs when it last ran, by path; empty if it never ended well.
 
         DVC writes dvc.lock after each stage, so that a later stage of the same run finds the hashes there, at a
-        hundredth of what asking `dvc exp show` costs.
+        hundredth of what asking `dvc exp show` costs. An entry without inputs is the one that git has for a fresh clone
+        (docs/data.md), in which a plain `dvc pull` makes an empty folder of weights instead of failing.
         """
         try:
             text = self._lock.read_text(encoding="utf-8")
         except FileNotFoundError:
             return {}
         entry = (load_yaml(text, layout.PIPELINE_LOCK).get("stages") or {}).get(stage) or {}
+        if "deps" not in entry:
+            return {}
         return {
             item["path"]: Locked(item["md5"], item.get("size"), item.get("nfiles"))
             for item in entry.get(kind, [])
