@@ -28,6 +28,7 @@ from explicitlm.common.shown import without_secrets
 from explicitlm.vcs.cache import Cache, make_folder
 from explicitlm.vcs.dvc import Dvc, DvcError
 from explicitlm.vcs.dvc_config import dvc_config, for_transfer
+from explicitlm.vcs.plain_s3 import plain_settings
 from explicitlm.vcs.pointer import Pointer, parse_pointer
 from explicitlm.vcs.remote import Remote, default_remote
 from explicitlm.vcs.s3 import ask, probe, watching
@@ -76,8 +77,7 @@ class DataStore(Cache):
         if not missing:
             return
         before = self.hashes()
-        if self.remote.is_s3:
-            ask(self.remote)
+        self._check_store()
         failure = None
         try:
             self._with_retry(lambda: self._bring(missing))
@@ -110,8 +110,7 @@ class DataStore(Cache):
             DataError: neither the cache nor the remote has it.
             StorageError: the remote is out of reach, full, or still incomplete or damaged after the repair.
         """
-        if self.remote.is_s3:
-            ask(self.remote)
+        self._check_store()
         self.fetch({path: pointer for path, pointer in pointers.items() if self.missing(pointer) == [pointer.md5]})
         objects = {path: {pointer.md5, *self.parts(pointer)} for path, pointer in pointers.items()}
         needed = set().union(*objects.values())
@@ -285,8 +284,14 @@ class DataStore(Cache):
         from explicitlm.vcs.object_store import handles
         from explicitlm.vcs.object_transfer import ObjectTransfer
 
-        ask(self.remote)  # a broken configuration is told in words
+        if plain_settings(self.remote) is None:
+            ask(self.remote)  # a broken configuration is told in words
         return ObjectTransfer(self.remote, self._cache, self._shared) if handles(self.remote) else None
+
+    def _check_store(self) -> None:
+        """Asks a store before data moves; where it does not answer as it should, botocore is asked for the reason."""
+        if self.remote.is_s3 and (self._objects is None or not self._objects.answers()):
+            ask(self.remote)
 
     def on_remote(self, hashes: Iterable[str]) -> set[str]:
         """Which of these objects the remote has, by their names."""

@@ -1,7 +1,8 @@
 """A remote's bucket for `obstore`, an S3 client in Rust, with the settings that DVC and botocore would use for it.
 
 botocore finds credentials, region, endpoint, certificates and proxies as it does for DVC itself; they are handed over.
-What cannot be handed over stays with DVC's own client (`handles`).
+Where it is plain what it would find it is not even loaded (`plain_s3`). What cannot be handed over stays with DVC's own
+client (`handles`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from explicitlm.vcs.dvc_config import CONNECT_S, READ_S
+from explicitlm.vcs.plain_s3 import PlainSettings, plain_settings
 from explicitlm.vcs.remote import Remote
 from explicitlm.vcs.s3 import client, session
 
@@ -40,6 +42,8 @@ def handles(remote: Remote) -> bool:
         return False
     if remote.endpoint is None and not remote.settings.get("region"):
         return False  # at AWS itself DVC asks for the bucket's region
+    if plain_settings(remote) is not None:
+        return True
     own = session(remote).get_scoped_config().get("s3") or {}  # the person's ~/.aws/config
     return isinstance(own, dict) and own.keys() <= TRANSFER_SETTINGS | {"addressing_style"} and (
         own.get("addressing_style") != "virtual"
@@ -54,17 +58,21 @@ def object_store(remote: Remote) -> S3Store:
     """
     from obstore.store import S3Store
 
-    s3_client = client(remote)
-    endpoint = s3_client.meta.endpoint_url
-    options = _options(remote, endpoint)
+    plain = plain_settings(remote)
+    if plain:
+        endpoint, region = plain.endpoint, plain.region
+    else:
+        meta = client(remote).meta
+        endpoint, region = meta.endpoint_url, meta.region_name
+    options, credentials = _options(remote, endpoint), _Credentials(remote, plain)
     with _without_variables():
         return S3Store(
             remote.bucket,
             prefix=remote.prefix.rstrip("/") or None,
             endpoint=endpoint,
-            region=s3_client.meta.region_name,
+            region=region,
             virtual_hosted_style_request=False,
-            credential_provider=_Credentials(remote),
+            credential_provider=credentials,
             client_options=options,
             retry_config={"max_retries": RETRIES, "backoff": BACKOFF, "retry_timeout": timedelta(minutes=3)},
         )
@@ -83,16 +91,15 @@ def _without_variables() -> Iterator[None]:
 class _Credentials:
     """Asked by obstore whenever it needs them anew: those of a role or a container expire."""
 
-    def __init__(self, remote: Remote) -> None:
-        self._remote = remote
+    def __init__(self, remote: Remote, plain: PlainSettings | None) -> None:
+        self._remote, self._plain = remote, plain
 
     def __call__(self) -> Any:
         """The credentials of now; `expires_at` in UTC, or None where they stay."""
-        settings = self._remote.settings
-        if settings.get("access_key_id"):
-            key, secret, token = (
-                settings.get(name) for name in ("access_key_id", "secret_access_key", "session_token")
-            )
+        settings, plain = self._remote.settings, self._plain
+        if plain or settings.get("access_key_id"):
+            names = ("access_key_id", "secret_access_key", "session_token")
+            key, secret, token = plain[2:5] if plain else (settings.get(name) for name in names)
             return {"access_key_id": key, "secret_access_key": secret, "token": token, "expires_at": None}
         found = session(self._remote).get_credentials()
         frozen = found.get_frozen_credentials()
@@ -126,12 +133,15 @@ def certificates(remote: Remote) -> str | bool | None:
     verify = remote.settings.get("ssl_verify")
     if verify:
         return {"true": True, "false": False}.get(verify.lower(), verify)
-    found: str | None = session(remote).get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
-    return found
+    plain = plain_settings(remote)
+    found: str | None = plain.ca_bundle if plain else session(remote).get_config_variable("ca_bundle")
+    return found or os.environ.get("REQUESTS_CA_BUNDLE")
 
 
 def _proxy(endpoint: str) -> ClientConfig:
     """The proxy that botocore would take, by the environment; without one none at all, whatever obstore makes of it."""
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return {}
     from botocore.utils import get_environ_proxies
 
     found = get_environ_proxies(endpoint).get(urlsplit(endpoint).scheme)

@@ -28,6 +28,7 @@ LARGE_AT_ONCE = 4  # large uploads, of each of which PARTS_AT_ONCE parts are in 
 PART, PARTS_AT_ONCE = 16 << 20, 4  # bytes
 MAX_PARTS = 10_000  # of one upload, by S3's rules
 FOLDERS = tuple(f"{number:02x}" for number in range(256))  # what the names of objects begin with
+SOON_S = 2
 PER_LIST = 1000  # objects in one answer to a listing
 READ_ONLY = 0o444  # the mode by which DVC knows an object that is whole
 
@@ -54,6 +55,20 @@ class ObjectTransfer:
         self._in_parts: dict[str, str] = {}  # ETags of what was sent in parts, as S3 makes them
         self._cache = cache
         self._shared = shared
+
+    def answers(self) -> bool:
+        """Whether the store answers at once, knows us, and has the bucket; why it does not is for `s3.ask` to say."""
+        import obstore
+
+        async def look() -> None:
+            nothing = obstore.list(self._store, prefix="files/md5/none", chunk_size=1)
+            await asyncio.wait_for(nothing.collect_async(), SOON_S)
+
+        try:
+            asyncio.run(look())
+        except Exception:  # obstore's have a base of their own, its Rust side more
+            return False
+        return True
 
     def pull(self, hashes: Set[str], watch: Callable[[], None]) -> None:
         """Brings objects into the cache; those that the store lacks, or has with other bytes, stay missing.
