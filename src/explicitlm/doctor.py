@@ -15,7 +15,6 @@ from typing import Literal
 
 from explicitlm.common.aside import put_aside, put_away
 from explicitlm.common.errors import ExplicitLMError, UsageError, remedy
-from explicitlm.common.files import sha256
 from explicitlm.datasets.resolve import resolve
 from explicitlm.datasets.scan import fits, scan
 from explicitlm.datasets.table import DATASETS, Dataset
@@ -24,7 +23,7 @@ from explicitlm.pipeline.identity import NOT_CODE
 from explicitlm.pipeline.params import read_params
 from explicitlm.pipeline.readable import check_readable
 from explicitlm.records import restore
-from explicitlm.vcs import s3
+from explicitlm.vcs import isolated, s3
 from explicitlm.vcs.data_store import remote_of
 from explicitlm.vcs.pointer import parse_pointer
 from explicitlm.vcs.workspace import Workspace
@@ -59,7 +58,7 @@ def examine() -> list[Check]:
     checks: list[Callable[[Workspace], Iterator[Check]]] = [
         _git,
         _dvc,
-        _ascii,
+        _isolated,
         _remote,
         _parameters,
         _data,
@@ -115,33 +114,9 @@ def _dvc(workspace: Workspace) -> Iterator[Check]:
     yield Check("cache", "ok", str(preflight.check_cache(workspace)))
 
 
-def _ascii(workspace: Workspace) -> Iterator[Check]:
-    """DVC writes the configuration of an isolated run in ASCII: other letters in these places end it before it starts.
-
-    `explicitlm run` starts DVC in such a way that it can.
-    """
-    cache = preflight.check_cache(workspace)
-    link = Path.home() / f"dvc-cache-{sha256(os.fsencode(cache))[:8]}"
-    moved = f"ln -s {shlex.quote(str(cache))} {link} && dvc config --local cache.dir {link}"
-    places = {
-        f"the cache's path {cache}": (
-            str(cache),
-            moved if str(link).isascii() else "a clone in a folder named in ASCII",
-        ),
-        ".dvc/config.local": (_text(workspace.main / ".dvc/config.local"), "use ASCII in .dvc/config.local"),
-        ".git/config": (
-            _text(workspace.main / ".git/config"),
-            "git config --global instead of --local for such a text",
-        ),
-    }
-    for place, (text, hint) in places.items():
-        if not text.isascii():
-            yield Check("isolated runs", "warn", f"`dvc exp run --temp` and `dvc queue start` cannot start: DVC writes "
-                        f"{place} in ASCII (`dvc exp run` and `explicitlm run` can)", hint)  # fmt: skip
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+def _isolated(workspace: Workspace) -> Iterator[Check]:
+    for each in isolated.not_ascii(workspace.main):
+        yield Check("isolated runs", "warn", each.cause, each.hint)
 
 
 def _remote(workspace: Workspace) -> Iterator[Check]:

@@ -322,19 +322,30 @@ def test_dvcs_own_hooks_hinder_nothing(quick) -> None:
     assert quick.git("tag").split() == ["exp_001", "exp_002"]
 
 
-def test_isolated_runs_in_a_folder_with_chinese_letters(quick) -> None:
+@pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
+def test_isolated_runs_in_a_folder_with_chinese_letters(quick, locale: str) -> None:
+    """DVC's own die before a stage of ours runs: what we run before says so, and how they can."""
     (quick.root.parent / "实验").mkdir()
-    box = type(quick)(quick.root.parent / "实验/project", quick.env)
+    box = type(quick)(quick.root.parent / "实验/project", quick.env | {"LC_ALL": locale})
     shutil.move(quick.root, box.root)
     checks = json.loads(box.explicitlm("doctor", "--json", check=False).stdout)["checks"]
     (told,) = [check for check in checks if check["name"] == "isolated runs"]
     assert "in ASCII" in told["detail"] and "实验" in told["detail"]
     assert box.dvc("exp", "run", "--temp", "-n", "x", check=False).returncode != 0, "as the doctor says"
     box.explicitlm("run", "exp_001")
+    plain = box.dvc("exp", "run", "-n", "exp_002", "-S", "epochs=3")
+    assert f"WARNING: {told['detail']}; next: {told['hint']}" in plain.stdout + plain.stderr
+    box.explicitlm("publish", "exp_002")
+    words = ("compare", "exp_001", "exp_002", "--seeds", "2", "--run")
+    refused = box.explicitlm(*words, check=False)
+    assert refused.returncode == 2 and f"next: {told['hint']}, then" in refused.stderr, "before anything is queued"
     box.shell(told["hint"])
     box.dvc("exp", "run", "--temp", "-n", "y", "-S", "epochs=2")
     box.explicitlm("publish", "y")
     assert "isolated runs" not in box.explicitlm("doctor", check=False).stdout
+    plain = box.dvc("exp", "run", "-n", "exp_003", "-S", "epochs=4")
+    assert "cannot start" not in plain.stdout + plain.stderr
+    assert "next: dvc queue start" in box.explicitlm(*words).stdout
 
 
 def test_an_unpublished_run_is_stashed_and_comes_back(quick) -> None:

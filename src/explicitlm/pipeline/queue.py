@@ -13,6 +13,7 @@ from explicitlm.datasets.table import DATASETS, NONE
 from explicitlm.lm.typed import dump
 from explicitlm.pipeline.run import check, hydra
 from explicitlm.records import store
+from explicitlm.vcs import isolated
 from explicitlm.vcs.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -22,8 +23,10 @@ def missing_seeds(workspace: Workspace, missing: Sequence[Missing]) -> None:
     """Queues runs; all are checked before the first one is queued.
 
     Raises:
-        UsageError: the code here is not that of an experiment, so a run of it would belong to another group.
+        UsageError: the code here is not that of an experiment, so a run of it would belong to another group; or DVC's
+            queue could not start here.
     """
+    isolated.check(workspace.main)
     for like in dict.fromkeys(item.like for item in missing):
         _check_code(workspace, like)
     requested = [(item, _overrides(workspace, item)) for item in missing]

@@ -27,7 +27,7 @@ from explicitlm.pipeline.params import Params, read_params
 from explicitlm.pipeline.readable import check_readable
 from explicitlm.pipeline.tokens import prepare_tokens
 from explicitlm.records.manifest import DataVersion, Manifest, Question, load_sealed, save_sealed
-from explicitlm.vcs import owners, workspace_run
+from explicitlm.vcs import isolated, owners, workspace_run
 from explicitlm.vcs.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -75,6 +75,7 @@ def main() -> int:
     )
     param_changes.log_changes(manifest, workspace)
     _warn(manifest)
+    _warn_of_isolated_runs(workspace)
     seen = data_seen(workspace)
     save_sealed(workspace.workdir / layout.MANIFEST, manifest)
     # The run's own folder keeps a copy: it survives an isolated tree, and shows later what an interrupted run was.
@@ -85,6 +86,13 @@ def main() -> int:
         {item.dataset.folder: item.target.md5 for item in plans if item.target},
     )
     return 0
+
+
+def _warn_of_isolated_runs(workspace: Workspace) -> None:
+    """Says here, where nothing hinders a run, what would keep the next one with --temp from starting."""
+    if not workspace.isolated and isolated.may_be_hindered(workspace.main):
+        for each in isolated.not_ascii(workspace.main):
+            logger.warning(f"{each.cause}; next: {each.hint}")
 
 
 def _started_by(workspace: Workspace, experiment: str, resumed: bool) -> str:
