@@ -10,6 +10,7 @@ import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -28,6 +29,9 @@ from explicitlm.vcs.empty_outs import empty_outs
 from explicitlm.vcs.git import Git
 from explicitlm.vcs.pointer import Pointer, parse_pointer
 from explicitlm.vcs.workspace import Workspace
+
+if TYPE_CHECKING:
+    from explicitlm.vcs.data_store import DataStore
 
 logger = logging.getLogger(__name__)
 MESSAGE = "chore: 添加实验记录"
@@ -81,13 +85,28 @@ def _publish(workspace: Workspace, experiments: list[str]) -> list[Record]:
     commit = git.commit_only(_message([each.record for each in found]), *paths)
     what = f"committed as {commit[:8]}" if commit else "is committed already"
     logger.info(f"record: {', '.join(path for path in paths if path.endswith('.json'))} {what}")
-    for each in finished:
-        experiment = each.record.experiment.id
-        workspace.main_dvc.checkout(layout.weights_pointer(experiment))
-        logger.info(f"weights: {layout.weights(experiment)}/")
-        if each.record.outcome:
-            logger.info(f"outcome: {question.describe(each.record.outcome)}")
+    if finished:
+        with workspace.open_store() as data_store:
+            for each in finished:
+                path = layout.weights(each.record.experiment.id)
+                _lay_out(workspace, data_store, path, each.pointers[path])
+                logger.info(f"weights: {path}/")
+                if each.record.outcome:
+                    logger.info(f"outcome: {question.describe(each.record.outcome)}")
     return [each.record for each in found]
+
+
+def _lay_out(workspace: Workspace, data_store: DataStore, path: str, pointer: Pointer) -> None:
+    """Brings the weights to where they belong: by links where nothing is there yet, else as DVC does it (0.5 s)."""
+    folder, entries = workspace.main / path, data_store.entries(pointer)
+    if entries and not data_store.missing(pointer):
+        if not folder.exists():
+            data_store.link({folder / name: md5 for name, md5 in entries.items()})
+            return
+        here = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if not file.is_dir()}
+        if here == entries.keys() and all(data_store.is_link(folder / name, md5) for name, md5 in entries.items()):
+            return
+    workspace.main_dvc.checkout(f"{path}.dvc")
 
 
 @dataclass(frozen=True)
