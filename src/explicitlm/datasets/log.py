@@ -51,7 +51,7 @@ def versions(workspace: Workspace, name: str) -> list[Version]:
     """Every version of a dataset, newest first.
 
     Args:
-        project: the workspace.
+        workspace: the checkout whose history is read.
         name: the dataset's folder (database), its path (data/database) or its key in params.yaml (dataset).
 
     Raises:

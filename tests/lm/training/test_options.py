@@ -101,11 +101,17 @@ def steps(path: Path) -> list[int]:
         return [int(row["step"]) for row in csv.DictReader(file)]
 
 
+def open_files() -> list[str]:
+    """What this process has open, by path."""
+    return [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+
+
 def test_intervals_show_in_the_files(small: Any) -> None:
     small.train("run", epochs=3, log_interval=4, eval_interval=3, digest_interval=5, save_interval=6)
     folder = small.folder / "metrics/run"
     last = metrics(folder)["steps"]
     assert last == 14
+    assert [name for name in open_files() if name.startswith(str(folder))] == [], "closed at the end"
     assert steps(folder / "train.csv") == [4, 8, 12, 14]
     assert steps(folder / "val.csv") == [3, 6, 9, 12, 14]
     assert steps(folder / "digests.csv") == [0, 1, 2, 4, 5, 10, 14]

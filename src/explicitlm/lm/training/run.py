@@ -7,6 +7,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,7 @@ class Session:
         self._config, self._places, self._stop, self._rank = config, paths, stop, rank
         self.display = Display(is_main=rank == 0)
         self._tracker: Tracker | None = None
+        self._open = ExitStack()  # files to be closed at the end
         self._watch = InputWatch() if rank == 0 else None
         self._usage = Usage()
         self._used: Callable[[], dict[str, Any]] | None = None
@@ -116,6 +118,8 @@ class Session:
         self._used = lambda: self._usage.read(trainer.tokens - seen_before, states.cost)
         if paths.resume:
             writer = MetricsWriter(paths.metrics_dir, trainer.step) if group.rank == 0 else None
+        if writer:
+            self._open.enter_context(writer)
         self._start_tracker()
         observers.connect(writer, self._tracker, summarise=writer.summary if writer else None)
         self._stop.deferred = True
@@ -133,6 +137,7 @@ class Session:
     def finish(self, state: State, error: str | None) -> None:
         """Closes the display and the tracker and writes what is known of the run; safe at any moment."""
         self.display.stop()
+        self._open.close()
         self.note_inputs()
         if self._tracker:
             self._tracker.finish(state, error)
