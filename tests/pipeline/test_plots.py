@@ -14,8 +14,9 @@ def test_the_page_has_every_chart_and_loads_nothing(project) -> None:
     (folder / "val.csv").write_text(
         "step,val/loss,val/acc_object_prediction,val/memory_hit_rate\n4,2.5,0.5,0.25\n9,2.0,0.75,0.5\n"
     )
-    project.dvc("plots", "show", "-o", "page")
-    page = (project.root / "page/index.html").read_text(encoding="utf-8")
+    project.dvc("plots", "show")
+    page = (project.root / "dvc_plots/index.html").read_text(encoding="utf-8")
+    assert "dvc_plots" not in project.git("status", "--porcelain")
     assert re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(\w+:)?//""", page) == []
     charts = {}
     for text in re.findall(r"var spec = (\{.*\});", page):

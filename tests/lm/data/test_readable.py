@@ -64,3 +64,20 @@ def test_what_training_reads_passes(tmp_path: Path) -> None:
         np.save(tmp_path / name / "array.npy", array)
     for path, check in CHECKS.items():
         check(tmp_path / Path(path).name, CONFIG)
+
+
+@pytest.mark.parametrize("language", ["", ".zh-CN"])
+def test_the_documents_own_examples_pass(tmp_path: Path, language: str) -> None:
+    guide = (Path(__file__).parents[3] / f"docs/data-formats{language}.md").read_text(encoding="utf-8")
+    names = {"database": "a.jsonl", "benchmarks": "a.jsonl", "knowledge_base": "a.json"}
+    for section in guide.split("\n## ")[1:]:
+        folder = section.removeprefix("data/").split(":")[0].split("：")[0]
+        example = [
+            line.strip() for line in section.splitlines() if line.startswith("    ") and "dvc exp run" not in line
+        ]
+        if folder in names:
+            assert example
+            (tmp_path / folder).mkdir()
+            (tmp_path / folder / names.pop(folder)).write_text("\n".join(example), encoding="utf-8")
+            CHECKS[f"data/{folder}"](tmp_path / folder, CONFIG)
+    assert not names
