@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from messages import messages
 
-from explicitlm.common.errors import DataError
+from explicitlm.common.errors import DataError, StorageError
 from explicitlm.datasets.resolve import DatasetPlan, resolve
 from explicitlm.datasets.switch import bring, check_untouched
 from explicitlm.datasets.table import DATASETS
 from explicitlm.records.manifest import DataVersion
 from explicitlm.vcs import cache
 from explicitlm.vcs.data_store import open_store
+from explicitlm.vcs.dvc import Dvc
 from explicitlm.vcs.pointer import Pointer
 from explicitlm.vcs.workspace import Workspace
 
@@ -90,6 +91,32 @@ def test_nothing_to_do_starts_no_dvc_at_all(box) -> None:
     sync(box)
     shutil.move(box.root / ".dvc/cache", box.root / ".dvc/elsewhere")  # DVC would fail now
     assert len(sync(box)) == 5
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_where_nothing_is_there_dvc_is_started_once(box, monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
+    starts: list[tuple[str, ...]] = []
+    checkout = Dvc.checkout
+
+    def counted(self: Dvc, *targets: str, force: bool = False) -> None:
+        starts.append(targets)
+        if fails and len(targets) > 1:
+            raise StorageError("one of them is at fault", "")
+        checkout(self, *targets, force=force)
+
+    monkeypatch.setattr(Dvc, "checkout", counted)
+    names = ("database", "benchmarks", "knowledge_base")
+    whole = (box.root / "data/database/text.jsonl").read_bytes()
+    for name in names:
+        shutil.rmtree(box.root / f"data/{name}")
+    said = sync(box)
+    together = tuple(f"data/{name}.dvc" for name in names)
+    assert {*starts[0]} == {*together} and starts[1:] == ([(name,) for name in starts[0]] if fails else [])
+    for name in names:
+        assert any(line.startswith(f"{name}: ") and "brought from the cache, 1 files" in line for line in said), said
+    assert not any("killed" in line or "differ" in line for line in said)
+    assert (box.root / "data/database/text.jsonl").read_bytes() == whole
+    assert "unchanged" in sync(box)[0], "confirmed"
 
 
 @pytest.mark.parametrize("name", ["commit", "short", "branch", "tag"])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from explicitlm.common.aside import put_aside, put_away
-from explicitlm.common.errors import DataError, ExplicitLMError
+from explicitlm.common.errors import DataError, ExplicitLMError, StorageError
 from explicitlm.common.files import write_text
 from explicitlm.common.names import linked_folders
 from explicitlm.datasets.resolve import DatasetPlan
@@ -128,8 +130,29 @@ def bring(workspace: Workspace, plans: list[DatasetPlan], whole: dict[str, bool]
         }
         for item in moves:
             _repair_cache(data_store, item, changes[item.dataset.path])
+        killed = {item.dataset.path for item in moves if Stamps(workspace).switching(item.dataset.path)}
+        changes |= _lay_out_anew(workspace, moves)
         for item in moves:
-            _move(workspace, data_store, item, changes[item.dataset.path])
+            _move(workspace, data_store, item, changes[item.dataset.path], item.dataset.path in killed)
+
+
+def _lay_out_anew(workspace: Workspace, moves: list[DatasetPlan]) -> dict[str, _Change]:
+    """Brings those of which nothing is there, as in a new tree, by one start of DVC (0.5 s) instead of one for each.
+
+    Returns:
+        by path, that nothing remains to be done; empty where it failed, or would spare nothing.
+    """
+    wanted = [item.dataset for item in moves if item.current == item.target]
+    absent = [dataset for dataset in wanted if not os.path.lexists(workspace.workdir / dataset.path)]
+    if len(absent) < 2:
+        return {}
+    stamps = Stamps(workspace)
+    for dataset in absent:
+        stamps.start_switch(dataset.path)
+    with suppress(StorageError):  # told of the one that is at fault, when each is tried alone
+        workspace.dvc.checkout(*(dataset.pointer for dataset in absent), force=True)
+        return {dataset.path: _Change([], {}) for dataset in absent}
+    return {}
 
 
 def _check_folders(workspace: Workspace, data_store: DataStore, item: DatasetPlan) -> None:
@@ -157,9 +180,11 @@ def _repair_cache(data_store: DataStore, item: DatasetPlan, change: _Change | No
         data_store.fetch({item.dataset.path: item.target})
 
 
-def _move(workspace: Workspace, data_store: DataStore, item: DatasetPlan, change: _Change | None) -> None:
+def _move(
+    workspace: Workspace, data_store: DataStore, item: DatasetPlan, change: _Change | None, was_killed: bool
+) -> None:
     dataset, stamps = item.dataset, Stamps(workspace)
-    killed = " (its last switch had been killed in the middle)" if stamps.switching(dataset.path) else ""
+    killed = " (its last switch had been killed in the middle)" if was_killed else ""
     before = item.current.md5[:8] if item.current else "absent"
     after = item.target.md5[:8] if item.target else "absent"
     stamps.start_switch(dataset.path)
@@ -239,5 +264,6 @@ def _amount(pointer: Pointer | None, change: _Change | None) -> str:
     """Files and bytes of the version, and how many files moved."""
     if pointer is None or pointer.size is None:
         return ""
-    differing = f", {len({*change.remove, *change.link})} differ" if change else ""
+    moved = {*change.remove, *change.link} if change else set()
+    differing = f", {len(moved)} differ" if moved else ""
     return f", {pointer.nfiles or 1} files, {pointer.size / 1e6:.1f} MB{differing}"
