@@ -8,6 +8,7 @@ ID ?= exp_001
 PYTEST := pytest -n 2 --dist worksteal --durations 25
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport PYTHONDONTWRITEBYTECODE  # with it, each process would compile all of our code and tests anew
 
 .PHONY: env run test test-fast test-cluster lint system-packages lock clean
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -11,11 +12,14 @@ import pytest
 from hypothesis import settings
 from messages import messages
 from sandbox import Sandbox, make_project, sandbox_env
-from stub_training import stub_training
-from warm_training import warm_training
+from stub_training import STUB
+from warm_environment import warm_environment
+from warm_processes import warm_processes
 
 pytest_plugins = ["s3_servers", "slurm_server", "two_hosts", "two_host_slurm", "following"]
 
+# A shell that has it is no user's, and each command would compile all of our code anew
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 settings.register_profile("explicitlm", deadline=None)  # a busy machine is no failure
 settings.load_profile("explicitlm")
 
@@ -44,36 +48,51 @@ def project(fresh: Callable[[Path], Sandbox], tmp_path: Path) -> Sandbox:
 
 
 @pytest.fixture(scope="session")
-def stub_commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of commands in whose environment `accelerate launch` only writes files (see stub_training)."""
-    return stub_training(tmp_path_factory.mktemp("stub") / "venv")
+def warm_server() -> Iterator[str]:
+    """Where DVC and our command line are forked instead of started (see warm_processes)."""
+    with warm_processes("commands") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def stub_commands(tmp_path_factory: pytest.TempPathFactory, warm_server: str) -> Path:
+    """Folder of commands that start at once, and of which `accelerate launch` only writes files (see stub_training)."""
+    return warm_environment(tmp_path_factory.mktemp("stub") / "venv", warm_server, accelerate=STUB)
+
+
+@pytest.fixture(scope="session")
+def warm_commands(tmp_path_factory: pytest.TempPathFactory, warm_server: str) -> Iterator[Path]:
+    """Folder of commands that start at once, and of which `accelerate launch` trains."""
+    with warm_processes("trainings") as trainings:
+        yield warm_environment(tmp_path_factory.mktemp("warm") / "venv", warm_server, trainings)
+
+
+@pytest.fixture(scope="session")
+def plain_commands(tmp_path_factory: pytest.TempPathFactory, warm_server: str) -> Path:
+    """Folder of commands that start at once, but for `accelerate launch`."""
+    return warm_environment(tmp_path_factory.mktemp("plain") / "venv", warm_server)
 
 
 @pytest.fixture
 def quick(project: Sandbox, stub_commands: Path) -> Sandbox:
-    """A project in which a training takes no time: for what lies around it."""
-    return Sandbox(project.root, project.env | {"PATH": f"{stub_commands}{os.pathsep}{project.env['PATH']}"})
-
-
-@pytest.fixture(scope="session")
-def warm_commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Folder of commands in whose environment `accelerate launch` trains at once (see warm_training)."""
-    with warm_training(tmp_path_factory.mktemp("warm")) as commands:
-        yield commands
+    """A project in which commands start at once and a training takes no time: for what lies around it."""
+    return project.with_commands(stub_commands)
 
 
 @pytest.fixture
 def warm(project: Sandbox, warm_commands: Path) -> Sandbox:
-    """A project in which a real training starts at once: for tests of more than how it is started and ended."""
-    return Sandbox(project.root, project.env | {"PATH": f"{warm_commands}{os.pathsep}{project.env['PATH']}"})
+    """A project in which commands and real trainings start at once: for more than how they are started and ended."""
+    return project.with_commands(warm_commands)
 
 
 @pytest.fixture
-def here(project: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """A project of the test's own, in whose environment and folder this process is."""
-    project.export(monkeypatch)
-    monkeypatch.chdir(project.root)
-    return project
+def here(project: Sandbox, plain_commands: Path, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """A project of the test's own, in whose environment and folder this process is; commands start at once."""
+    box = project.with_commands(plain_commands)
+    box.export(monkeypatch)
+    monkeypatch.setattr(sys, "executable", str(plain_commands / "python"))  # by which the product starts DVC
+    monkeypatch.chdir(box.root)
+    return box
 
 
 @pytest.fixture

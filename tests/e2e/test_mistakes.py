@@ -36,13 +36,13 @@ def refused(box, done: subprocess.CompletedProcess[str], told: str, code: int, b
         (["x", "--resume", "epochs=3"], "takes no others", 2),
     ],
 )
-def test_explicitlm_run(project, words: list[str], told: str, code: int) -> None:
-    before = project.snapshot()
-    done = project.explicitlm("run", *words, check=False)
+def test_explicitlm_run(quick, words: list[str], told: str, code: int) -> None:
+    before = quick.snapshot()
+    done = quick.explicitlm("run", *words, check=False)
     if told == "No such option":  # Click's own form of a message
-        assert done.returncode == code and told in done.stderr and project.snapshot() == before
+        assert done.returncode == code and told in done.stderr and quick.snapshot() == before
         return
-    refused(project, done, told, code, before)
+    refused(quick, done, told, code, before)
 
 
 @pytest.mark.parametrize(
@@ -54,90 +54,90 @@ def test_explicitlm_run(project, words: list[str], told: str, code: int) -> None
         ("data.dataset=nonsense", "'nonsense' is not a revision"),
     ],
 )
-def test_dvc_exp_run_in_isolation(project, override: str, told: str) -> None:
-    before = project.snapshot()
-    done = project.dvc("exp", "run", "--temp", "-n", "x", "-S", override, check=False)
+def test_dvc_exp_run_in_isolation(quick, override: str, told: str) -> None:
+    before = quick.snapshot()
+    done = quick.dvc("exp", "run", "--temp", "-n", "x", "-S", override, check=False)
     assert done.returncode != 0 and told in done.stderr and "next: " in done.stderr
     assert "Traceback" not in done.stderr
-    assert project.snapshot() == before
-    assert not (project.root / "logs").exists()
+    assert quick.snapshot() == before
+    assert not (quick.root / "logs").exists()
 
 
 @pytest.mark.hint("git stash push -- params.yaml (DVC left the value there), then a correct -S")
-def test_in_the_workspace_the_way_back_is_told(project) -> None:
+def test_in_the_workspace_the_way_back_is_told(quick) -> None:
     """There DVC itself leaves the values of -S in params.yaml."""
-    done = project.dvc("exp", "run", "-n", "x", "-S", "knowledge_num=5000", check=False)
+    done = quick.dvc("exp", "run", "-n", "x", "-S", "knowledge_num=5000", check=False)
     assert done.returncode != 0 and "not a perfect square" in done.stderr
     assert "git stash push -- params.yaml" in done.stderr
-    project.git("stash", "push", "-q", "--", "params.yaml")
-    assert project.git("status", "--porcelain") == ""
+    quick.git("stash", "push", "-q", "--", "params.yaml")
+    assert quick.git("status", "--porcelain") == ""
 
 
-def test_dvcs_own_unknown_parameter(project) -> None:
-    before = project.snapshot()
-    done = project.dvc("exp", "run", "-n", "x", "-S", "epochz=3", check=False)
+def test_dvcs_own_unknown_parameter(quick) -> None:
+    before = quick.snapshot()
+    done = quick.dvc("exp", "run", "-n", "x", "-S", "epochz=3", check=False)
     assert done.returncode != 0 and "epochz" in done.stderr
-    assert project.snapshot() == before
+    assert quick.snapshot() == before
 
 
 @pytest.mark.parametrize("used_by", ["record", "tag", "experiment"])
-def test_an_id_already_used(project, used_by: str) -> None:
+def test_an_id_already_used(quick, used_by: str) -> None:
     if used_by == "record":
-        path = project.root / "experiments/records/exp_001.json"
+        path = quick.root / "experiments/records/exp_001.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
-        project.commit("a record", "experiments/records/exp_001.json")
+        quick.commit("a record", "experiments/records/exp_001.json")
     elif used_by == "tag":
-        project.git("tag", "exp_001")
+        quick.git("tag", "exp_001")
     else:  # on another baseline, where DVC itself would take the name again
-        project.git("update-ref", f"refs/exps/ab/{'c' * 38}/exp_001", "HEAD~1")
-    before = project.snapshot()
-    refused(project, project.explicitlm("run", "exp_001", check=False), "exp_001 is used", 2, before)
-    done = project.dvc("exp", "run", "--temp", "-n", "exp_001", check=False)
+        quick.git("update-ref", f"refs/exps/ab/{'c' * 38}/exp_001", "HEAD~1")
+    before = quick.snapshot()
+    refused(quick, quick.explicitlm("run", "exp_001", check=False), "exp_001 is used", 2, before)
+    done = quick.dvc("exp", "run", "--temp", "-n", "exp_001", check=False)
     assert done.returncode != 0 and "exp_001 is used" in done.stderr
-    assert project.snapshot() == before
+    assert quick.snapshot() == before
 
 
-def test_broken_and_missing_pointers(project) -> None:
-    pointer = project.root / "data/database.dvc"
+def test_broken_and_missing_pointers(quick) -> None:
+    pointer = quick.root / "data/database.dvc"
     pointer.write_text("<<<<<<< HEAD\n")
-    before = project.snapshot()
-    refused(project, project.explicitlm("run", "x", check=False), "data/database.dvc is broken", 3, before)
+    before = quick.snapshot()
+    refused(quick, quick.explicitlm("run", "x", check=False), "data/database.dvc is broken", 3, before)
     pointer.unlink()
-    before = project.snapshot()
-    refused(project, project.explicitlm("run", "x", check=False), "data/database.dvc is missing", 3, before)
+    before = quick.snapshot()
+    refused(quick, quick.explicitlm("run", "x", check=False), "data/database.dvc is missing", 3, before)
 
 
-def test_data_that_is_nowhere(project) -> None:
-    shutil.rmtree(project.root / ".dvc/cache")
-    shutil.rmtree(project.root / "data/database")
-    done = project.dvc("exp", "run", "-n", "x", check=False)
+def test_data_that_is_nowhere(quick) -> None:
+    shutil.rmtree(quick.root / ".dvc/cache")
+    shutil.rmtree(quick.root / "data/database")
+    done = quick.dvc("exp", "run", "-n", "x", check=False)
     assert done.returncode != 0
     assert "neither in the cache nor on remote local" in done.stderr or "does not exist" in done.stderr
-    done = project.explicitlm("run", "x", check=False)
+    done = quick.explicitlm("run", "x", check=False)
     assert done.returncode != 0 and "neither in the cache nor on remote local" in done.stderr
 
 
-def test_not_a_project_not_a_repository(project, tmp_path) -> None:
-    shutil.rmtree(project.root / ".git")
-    done = project.explicitlm("run", "x", check=False)
+def test_not_a_project_not_a_repository(quick, tmp_path) -> None:
+    shutil.rmtree(quick.root / ".git")
+    done = quick.explicitlm("run", "x", check=False)
     assert done.returncode == 2 and "is not inside a git repository" in done.stderr and "next: " in done.stderr
-    done = subprocess.run(["explicitlm", "run", "x"], cwd=tmp_path, env=project.env, capture_output=True, text=True)
+    done = subprocess.run(["explicitlm", "run", "x"], cwd=tmp_path, env=quick.env, capture_output=True, text=True)
     assert done.returncode == 2 and "is not inside an ExplicitLM project" in done.stderr
 
 
-def test_dvc_not_initialised(project) -> None:
-    shutil.rmtree(project.root / ".dvc")
-    done = project.explicitlm("run", "x", check=False)
+def test_dvc_not_initialised(quick) -> None:
+    shutil.rmtree(quick.root / ".dvc")
+    done = quick.explicitlm("run", "x", check=False)
     assert done.returncode == 2 and "DVC is not initialised" in done.stderr
 
 
-def test_publish_without_an_experiment_and_without_a_branch(project) -> None:
-    before = project.snapshot()
-    refused(project, project.explicitlm("publish", "exp_404", check=False), "there is no experiment exp_404", 2, before)
-    project.git("checkout", "-q", "--detach")
-    before = project.snapshot()
-    refused(project, project.explicitlm("publish", "exp_404", check=False), "HEAD is detached", 2, before)
+def test_publish_without_an_experiment_and_without_a_branch(quick) -> None:
+    before = quick.snapshot()
+    refused(quick, quick.explicitlm("publish", "exp_404", check=False), "there is no experiment exp_404", 2, before)
+    quick.git("checkout", "-q", "--detach")
+    before = quick.snapshot()
+    refused(quick, quick.explicitlm("publish", "exp_404", check=False), "HEAD is detached", 2, before)
 
 
 def needs_root() -> None:

@@ -121,53 +121,53 @@ def test_dirty_code_is_told_recorded_and_kept(warm) -> None:
     assert evaluate.read_text().endswith("# a change that no commit holds\n")
 
 
-def test_undeclared_inputs_are_named(project) -> None:
-    (project.root / "extra.py").write_text("VALUE = 1\n")
-    script = project.root / "1_pretrain.py"
+def test_undeclared_inputs_are_named(warm) -> None:
+    (warm.root / "extra.py").write_text("VALUE = 1\n")
+    script = warm.root / "1_pretrain.py"
     script.write_text(script.read_text().replace("import sys\n", "import sys\n\nimport extra\n", 1))
-    project.commit("an import that dvc.yaml does not know", "extra.py", "1_pretrain.py")
-    done = project.dvc("exp", "run", "-n", "exp_021")
+    warm.commit("an import that dvc.yaml does not know", "extra.py", "1_pretrain.py")
+    done = warm.dvc("exp", "run", "-n", "exp_021")
     assert "WARNING: read but not declared in dvc.yaml: extra.py" in done.stdout
-    assert project.record("exp_021")["findings"]["undeclared_inputs"] == ["extra.py"]
+    assert warm.record("exp_021")["findings"]["undeclared_inputs"] == ["extra.py"]
 
 
 @pytest.mark.hint("explicitlm run {} --resume; or explicitlm publish {} keeps the record")
-def test_ctrl_c_leaves_a_record_and_resume_ends_at_the_same_bits(project) -> None:
+def test_ctrl_c_leaves_a_record_and_resume_ends_at_the_same_bits(warm) -> None:
     arguments = ("epochs=30", "save_interval=3")
-    project.explicitlm("run", "whole", *arguments)
-    process = start(project, "explicitlm", "run", "broken", "-m", "中断 test", *arguments)
-    wait_for(lambda: steps_in(project.root / "logs/broken.log") >= 20, process)
+    warm.explicitlm("run", "whole", *arguments)
+    process = start(warm, "explicitlm", "run", "broken", "-m", "中断 test", *arguments)
+    wait_for(lambda: steps_in(warm.root / "logs/broken.log") >= 20, process)
     os.killpg(process.pid, signal.SIGINT)
     out, _ = process.communicate()
     assert process.returncode == 5, out
     assert "next: explicitlm run broken --resume" in out
-    record = project.record("broken")
+    record = warm.record("broken")
     assert record["status"] == "interrupted" and record["failure"]["signal"] == "SIGINT"
     assert record["versions"]["checkpoint_hash"] is None and record["experiment"]["description"] == "中断 test"
-    assert project.git("status", "--porcelain") == "?? experiments/records/broken.json"
+    assert warm.git("status", "--porcelain") == "?? experiments/records/broken.json"
 
-    project.explicitlm("run", "broken", "--resume")
-    resumed, whole = project.record("broken"), project.record("whole")
+    warm.explicitlm("run", "broken", "--resume")
+    resumed, whole = warm.record("broken"), warm.record("whole")
     assert resumed["status"] == "finished"
     assert resumed["versions"]["checkpoint_hash"] == whole["versions"]["checkpoint_hash"]
     assert resumed["results"]["metrics"] == whole["results"]["metrics"]
     assert resumed["environment"]["cuda_version"] is None or resumed["environment"]["num_gpus"] > 0
-    digests = [project.git("show", f"{name}:experiments/run/digests.csv") for name in ("broken", "whole")]
+    digests = [warm.git("show", f"{name}:experiments/run/digests.csv") for name in ("broken", "whole")]
     assert digests[0] == digests[1]
 
 
 @pytest.mark.hint("explicitlm publish {} keeps the record")
-def test_ctrl_c_in_the_workspace(project) -> None:
-    process = start(project, "dvc", "exp", "run", "-n", "stopped", "-S", "epochs=50")
-    wait_for(lambda: steps_in(project.root / "logs/stopped.log") >= 5, process)
+def test_ctrl_c_in_the_workspace(warm) -> None:
+    process = start(warm, "dvc", "exp", "run", "-n", "stopped", "-S", "epochs=50")
+    wait_for(lambda: steps_in(warm.root / "logs/stopped.log") >= 5, process)
     os.killpg(process.pid, signal.SIGINT)
     out, _ = process.communicate()
     assert process.returncode != 0
     assert "stopped was interrupted by SIGINT" in out
-    assert project.record("stopped")["status"] == "interrupted"
-    project.explicitlm("publish", "stopped")
-    assert project.git("log", "-1", "--format=%s") == "chore: 添加实验记录 stopped - interrupted"
-    assert project.git("tag") == ""
+    assert warm.record("stopped")["status"] == "interrupted"
+    warm.explicitlm("publish", "stopped")
+    assert warm.git("log", "-1", "--format=%s") == "chore: 添加实验记录 stopped - interrupted"
+    assert warm.git("tag") == ""
 
 
 def test_a_failed_training_leaves_a_failed_record(project) -> None:
@@ -185,33 +185,33 @@ def test_a_failed_training_leaves_a_failed_record(project) -> None:
     assert again.returncode == 2 and "bad is used" in again.stderr
 
 
-def test_a_broken_text_is_told_before_the_id_is_used(project) -> None:
-    text = project.root / "data/database/text.jsonl"
+def test_a_broken_text_is_told_before_the_id_is_used(warm) -> None:
+    text = warm.root / "data/database/text.jsonl"
     whole = text.read_bytes()
     text.unlink()
     text.write_text('{"text": "fine"}\n{"text": broken\n')
-    project.dvc("add", "-q", "data/database")
-    project.commit("broken text", "data/database.dvc")
-    done = project.explicitlm("run", "bad", check=False)
+    warm.dvc("add", "-q", "data/database")
+    warm.commit("broken text", "data/database.dvc")
+    done = warm.explicitlm("run", "bad", check=False)
     assert done.returncode == 3 and "text.jsonl" in done.stdout + done.stderr and "line 2" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    assert not (project.root / "experiments/records/bad.json").exists()
+    assert not (warm.root / "experiments/records/bad.json").exists()
     text.unlink()
     text.write_bytes(whole)
-    project.dvc("add", "-q", "data/database")
-    project.commit("whole again", "data/database.dvc")
-    project.explicitlm("run", "bad")
+    warm.dvc("add", "-q", "data/database")
+    warm.commit("whole again", "data/database.dvc")
+    warm.explicitlm("run", "bad")
 
 
-def test_a_run_that_was_killed_without_a_word_keeps_a_record(project) -> None:
-    process = start(project, "explicitlm", "run", "killed", "epochs=50")
-    wait_for(lambda: steps_in(project.root / "logs/killed.log") >= 5, process)
+def test_a_run_that_was_killed_without_a_word_keeps_a_record(warm) -> None:
+    process = start(warm, "explicitlm", "run", "killed", "epochs=50")
+    wait_for(lambda: steps_in(warm.root / "logs/killed.log") >= 5, process)
     for child in psutil.Process(process.pid).children(recursive=True):
         child.kill()
     process.communicate()
-    assert project.record("killed")["status"] == "interrupted"
-    project.explicitlm("publish", "killed")
-    assert project.git("log", "-1", "--format=%s").startswith("chore: 添加实验记录 killed")
+    assert warm.record("killed")["status"] == "interrupted"
+    warm.explicitlm("publish", "killed")
+    assert warm.git("log", "-1", "--format=%s").startswith("chore: 添加实验记录 killed")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])

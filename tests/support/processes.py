@@ -19,10 +19,13 @@ AS_FROM_A_TERMINAL = ("env", "--default-signal=INT,QUIT,HUP")
 
 
 def start(box, *words: str) -> subprocess.Popen[str]:
-    """Starts a command as a terminal does: in a process group of its own, which Ctrl-C reaches as a whole."""
+    """Starts a command as a terminal does: in a process group of its own, which Ctrl-C reaches as a whole.
+
+    Always for real, also where the other commands of a test are forked: it is started to be watched or stopped.
+    """
     return subprocess.Popen(
-        [*AS_FROM_A_TERMINAL, *words], cwd=box.root, env=box.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        [*AS_FROM_A_TERMINAL, *words], cwd=box.root, env=(box.real or box).env, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
 
 
