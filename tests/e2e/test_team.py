@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from processes import wait_for
+from processes import work_off_the_queue
 
 ROOT = Path(__file__).parents[2]
 HIDDEN = "outs:\n- md5: {}.dir\n  size: 3\n  nfiles: 1\n  hash: md5\n  path: {}\n"
@@ -244,11 +244,14 @@ def test_a_worker_of_the_queue_takes_no_other_experiments_description(quick) -> 
     run(quick, "first", "epochs=2", 'description="words of the first"')
     quick.dvc("exp", "run", "--queue", "-n", "plain", "-S", "epochs=3")
     quick.dvc("exp", "run", "--queue", "-n", "sweep", "-S", "seed=1,2", "-S", 'description="of a sweep"')
-    quick.dvc("queue", "start", "-j", "1")
-    names = ("plain", "sweep-1", "sweep-2")
-    wait_for(lambda: all(name in quick.dvc("exp", "list", "--name-only").stdout.split() for name in names))
-    quick.explicitlm("publish", *names)
-    assert [quick.record(name)["experiment"]["description"] for name in names] == ["", "of a sweep", "of a sweep"]
+    names = {"plain", "sweep-1", "sweep-2"}
+    work_off_the_queue(quick, 1, lambda: names <= set(quick.dvc("exp", "list", "--name-only").stdout.split()))
+    quick.explicitlm("publish", *sorted(names))
+    assert [quick.record(name)["experiment"]["description"] for name in sorted(names)] == [
+        "",
+        "of a sweep",
+        "of a sweep",
+    ]
     assert quick.record("sweep-1")["leftover_params"] == {}
 
 

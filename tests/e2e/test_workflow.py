@@ -8,7 +8,7 @@ import signal
 
 import psutil
 import pytest
-from processes import descendants, start, steps_in, wait_for
+from processes import descendants, start, steps_in, wait_for, work_off_the_queue
 
 
 def experiment_record(box, experiment: str) -> dict:
@@ -58,8 +58,7 @@ def test_three_commands_and_an_isolated_repetition(project) -> None:
 def test_a_queue_of_two_workers(warm) -> None:
     for name, seed in (("exp_a", 1), ("exp_b", 2)):
         warm.dvc("exp", "run", "--queue", "-n", name, "-S", f"seed={seed}")
-    warm.dvc("queue", "start", "-j", "2")
-    wait_for(lambda: warm.dvc("queue", "status").stdout.count("Success") == 2)
+    work_off_the_queue(warm, 2, lambda: warm.dvc("queue", "status").stdout.count("Success") == 2)
     first, second = experiment_record(warm, "exp_a"), experiment_record(warm, "exp_b")
     assert (first["seed"], second["seed"]) == (1, 2)
     assert first["versions"]["checkpoint_hash"] != second["versions"]["checkpoint_hash"]

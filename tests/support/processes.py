@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import time
@@ -12,6 +13,7 @@ import psutil
 
 # Only against a test that would wait for ever: what is waited for takes seconds, or a minute on a busy machine.
 PATIENCE_S = 600
+CELERY = ".dvc/tmp/exps/celery"  # where DVC's workers note how they end
 
 
 # A suite that runs in the background, or under nohup, hands on signals that are ignored: a terminal's commands do not
@@ -27,6 +29,27 @@ def start(box, *words: str) -> subprocess.Popen[str]:
         [*AS_FROM_A_TERMINAL, *words], cwd=box.root, env=(box.real or box).env, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
+
+
+def work_off_the_queue(box, workers: int, is_done: Callable[[], object]) -> None:
+    """Runs what is in DVC's queue, until something has come of it.
+
+    A worker may end before: it takes a message of its own from a file that is still being written (kombu's transport by
+    files) and stops after the experiment at hand. The rest stays in the queue, for whoever starts another.
+    """
+    begin = ("queue", "start", "-j", str(workers))
+    box.dvc(*begin)
+
+    def came() -> bool:
+        notes = list((box.root / CELERY).glob("dvc-exp-worker-*.json"))
+        ended = bool(notes) and all(json.loads(note.read_text())["returncode"] is not None for note in notes)
+        if ended and not is_done():
+            for note in notes:
+                note.unlink()
+            box.dvc(*begin)
+        return bool(is_done())
+
+    wait_for(came)
 
 
 def descendants(process: subprocess.Popen[str], part: str) -> list[psutil.Process]:
