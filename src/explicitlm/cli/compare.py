@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -112,12 +113,14 @@ def index_command() -> None:
 def read_rows(workspace: Workspace) -> list[Row]:
     """All records; those that cannot be read, or are not here, are told on standard error."""
     from explicitlm.records import restore, rows
+    from explicitlm.vcs.git_command import GitError
 
     found = rows.load(workspace.main)
     _warn(found.problems)
-    if (workspace.main / ".git").exists() and (gone := restore.taken_away(workspace.git)):
-        print(f"warning: dvc exp apply has taken away {len(gone)} file(s) of experiments that HEAD has; "
-              "explicitlm doctor names the command that brings them back", file=sys.stderr)  # fmt: skip
+    with suppress(UsageError, GitError):  # records can be compared where there is no git
+        if gone := restore.taken_away(workspace.git):
+            print(f"warning: dvc exp apply has taken away {len(gone)} file(s) of experiments that HEAD has; "
+                  "explicitlm doctor names the command that brings them back", file=sys.stderr)  # fmt: skip
     return found.rows
 
 
