@@ -15,13 +15,12 @@ from torch import Tensor
 
 from explicitlm.lm.data.aloud import Reciter
 from explicitlm.lm.data.batches import Windows
-from explicitlm.lm.memory import index
-from explicitlm.lm.memory.bags import Bags, weighted_sum
+from explicitlm.lm.memory import index, rows
+from explicitlm.lm.memory.bags import weighted_sum
 from explicitlm.lm.memory.bank import MemoryBank
 from explicitlm.lm.memory.read import TokenReader
 from explicitlm.lm.memory.rows import Page, Swaps, Tables, open_rows
-from explicitlm.lm.memory.unit import unit_rows
-from explicitlm.lm.model import layer, transformer
+from explicitlm.lm.model import layer
 from explicitlm.lm.model.attention import RotaryTable
 from explicitlm.lm.model.layer import Found, Memory, MemoryLayer
 from explicitlm.lm.training import material
@@ -55,11 +54,10 @@ def no_labels(_: Any, windows: Windows, sequences_B: Any) -> Any:
     return np.full((len(sequences_B), windows.length), -1, dtype=np.int64)
 
 
-def whole_addresses(key_VK: Tensor, bank: MemoryBank, row_M: Tensor) -> Tensor:
-    """In place of `addresses`: the object counts too."""
-    token_ML = bank.read(row_M).long()
-    weight_ML = (token_ML != bank.pad_id).to(key_VK.dtype)
-    return unit_rows(weighted_sum(weight_ML, key_VK, Bags.over(token_ML, len(key_VK))))
+def all_words(bank: MemoryBank, row_M: Tensor) -> tuple[Tensor, Tensor]:
+    """In place of `asked_words`: the object counts too."""
+    token_ML = bank.read(row_M)
+    return token_ML, token_ML != bank.pad_id
 
 
 def open_without_copying(bank: MemoryBank, row_BS: Tensor, swaps: Swaps | None) -> Page:
@@ -124,7 +122,7 @@ PARTS = {
     "no labels in the text": Form(patches=((material, "batch_labels", no_labels),)),
     "no contrastive loss": Form({"router_coef": 0.0}),
     "no random rivals": Form(patches=((Reciter, "rivals", no_rivals),)),
-    "address of the whole row": Form(patches=((transformer, "addresses", whole_addresses),)),
+    "address of the whole row": Form(patches=((rows, "asked_words", all_words),)),
     "query of the attention alone": Form(patches=((MemoryLayer, "forward", layer_forward(True, 1.0)),)),
     "read as a mean": Form(patches=((TokenReader, "forward", mean_read),)),
     "no copying on": Form(patches=((layer, "open_rows", open_without_copying),)),

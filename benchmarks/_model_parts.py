@@ -6,6 +6,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -134,15 +135,15 @@ def router_parts(model: ExplicitLM, inputs: Inputs, labels: dict[str, Any]) -> P
     query, _, page, _, _, _ = inputs[reader]
     query = query.detach().requires_grad_()
     rows_BS, rival_M = labels["rows_BS"], labels["rival_M"]
-    keys = rows(model.embedding.weight).key_VK.detach().requires_grad_()
+    value = rows(model.embedding.weight).value_VD.detach().requires_grad_()
 
     def tables() -> None:
         made = rows(model.embedding.weight)
-        (made.value_VD.sum() + made.key_VK.sum() + made.token_VA.sum()).backward()
+        (made.value_VD.sum() + made.token_VA.sum()).backward()
 
     def contrast() -> None:
         row_M = torch.unique(torch.cat([rows_BS[rows_BS >= 0], rival_M]))
-        fresh = addresses(keys, bank, row_M)
+        fresh = rows.addresses(value, bank, row_M)
         router.contrast(router.address(query), rows_BS, fresh, row_M, torch.isin(row_M, rival_M)).backward()
 
     return {
@@ -155,12 +156,12 @@ def router_parts(model: ExplicitLM, inputs: Inputs, labels: dict[str, Any]) -> P
 
 @torch.no_grad()
 def upkeep(model: ExplicitLM) -> None:
-    """`UPKEEP` steps' share of it, with tables that the passes make anyway."""
+    """`UPKEEP` steps' share of it, with values that the passes make anyway."""
     router, bank, rows = model.router, model.bank, model.rows
     assert router is not None and bank is not None and rows is not None
-    keys = rows(model.embedding.weight).key_VK
+    value = rows(model.embedding.weight).value_VD
     for _ in range(UPKEEP):
-        router.index.maintain(lambda row_M: addresses(keys, bank, row_M))
+        router.index.maintain(partial(addresses, rows.keys(value), bank))
 
 
 def one_update(updater: BankUpdater, model: ExplicitLM, output: Any) -> None:

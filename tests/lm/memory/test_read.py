@@ -34,6 +34,21 @@ def test_an_address_is_made_of_all_words_but_the_object() -> None:
         torch.testing.assert_close(got[row], F.normalize(keys[asked].sum(0), dim=0))
 
 
+def test_addresses_with_gradient_are_those_of_the_index() -> None:
+    bank, encoder = make_bank(), RowEncoder(DIM, 8, LENGTH)
+    value = torch.randn(VOCAB, DIM, requires_grad=True)
+    summed = encoder.addresses(value, bank, torch.arange(9))
+    projected = addresses(encoder.keys(value), bank, torch.arange(9))
+    torch.testing.assert_close(summed, projected)
+    weight = torch.randn_like(summed)
+    for ours, plain in zip(
+        torch.autograd.grad((summed * weight).sum(), [value, encoder.key_proj.weight]),
+        torch.autograd.grad((projected * weight).sum(), [value, encoder.key_proj.weight]),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, plain)
+
+
 def test_another_object_does_not_move_a_row_and_another_subject_does() -> None:
     bank, keys = make_bank(), torch.randn(VOCAB, 8)
     row = torch.tensor([1])

@@ -209,6 +209,6 @@ def test_passes_with_upkeep_bring_the_index_to_the_present_addresses(
     for _ in range(4 * REFRESH_STEPS):  # a row that changes its place may miss a turn
         model(*batch, upkeep=True)
     if model.router is not None and model.rows is not None and model.bank is not None:
-        index = model.router.index
-        present = addresses(model.rows(model.embedding.weight).key_VK, model.bank, index.order_N)
+        index, value_VD = model.router.index, model.rows(model.embedding.weight).value_VD
+        present = addresses(model.rows.keys(value_VD), model.bank, index.order_N)
         torch.testing.assert_close(index.keys_NK, present)

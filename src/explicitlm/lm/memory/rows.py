@@ -22,12 +22,10 @@ class Tables(NamedTuple):
     """One row a vocabulary entry, made once a forward pass.
 
     value_VD: embeddings of length sqrt(D): what reading a token gives.
-    key_VK: their part in an address.
     token_VA: what a query is compared with to pick a token.
     """
 
     value_VD: Tensor
-    key_VK: Tensor
     token_VA: Tensor
 
 
@@ -101,19 +99,39 @@ class RowEncoder(nn.Module):
 
     def forward(self, embedding_VD: Tensor) -> Tables:
         value_VD = unit_rows(embedding_VD, embedding_VD.shape[1] ** 0.5)
-        key_VK, token_VA = self.key_proj(value_VD), self.token_proj(value_VD)
-        return Tables(value_VD.to(key_VK.dtype), key_VK, token_VA)
+        token_VA = self.token_proj(value_VD)
+        return Tables(value_VD.to(token_VA.dtype), token_VA)
+
+    def addresses(self, value_VD: Tensor, bank: MemoryBank, row_M: Tensor) -> Tensor:
+        """Addresses of some rows, with gradient: their words are summed first and projected then."""
+        return unit_rows(self.key_proj(word_sums(value_VD, bank, row_M)))
+
+    def keys(self, value_VD: Tensor) -> Tensor:
+        """The part of each vocabulary entry in an address [V, d_k]: for the addresses of many rows."""
+        key_VK: Tensor = self.key_proj(value_VD)
+        return key_VK
 
 
 def addresses(key_VK: Tensor, bank: MemoryBank, row_M: Tensor) -> Tensor:
-    """Unit vectors [M, d_k]: the sum of a row's keys without padding and object; all of them where that leaves none."""
+    """Unit vectors [M, d_k]: where each row is found."""
+    return unit_rows(word_sums(key_VK, bank, row_M))
+
+
+def word_sums(table_VX: Tensor, bank: MemoryBank, row_M: Tensor) -> Tensor:
+    """The sums [M, X] of what a table holds for the words that a row's address is made of."""
+    token_ML, asked_ML = asked_words(bank, row_M)
+    weight_ML = asked_ML.to(table_VX.dtype)
+    if not torch.is_grad_enabled():
+        return sums(weight_ML, table_VX, token_ML)
+    return weighted_sum(weight_ML, table_VX, Bags.over(token_ML.long(), len(table_VX)))
+
+
+def asked_words(bank: MemoryBank, row_M: Tensor) -> tuple[Tensor, Tensor]:
+    """The tokens of rows, and which are neither padding nor the object; all words where that leaves none."""
     token_ML = bank.read(row_M)
     word_ML = token_ML != bank.pad_id
     place_L = torch.arange(bank.length, device=row_M.device)
     span_M2 = bank.object_N2[row_M].long()
     object_ML = (place_L >= span_M2[:, :1]) & (place_L < span_M2[:, 1:])
     asked_ML = word_ML & ~object_ML
-    weight_ML = torch.where(asked_ML.any(1, keepdim=True), asked_ML, word_ML).to(key_VK.dtype)
-    if not torch.is_grad_enabled():
-        return unit_rows(sums(weight_ML, key_VK, token_ML))
-    return unit_rows(weighted_sum(weight_ML, key_VK, Bags.over(token_ML.long(), len(key_VK))))
+    return token_ML, torch.where(asked_ML.any(1, keepdim=True), asked_ML, word_ML)

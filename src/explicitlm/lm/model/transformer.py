@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -101,16 +102,17 @@ class ExplicitLM(nn.Module):
         routers = [layer.router for layer in self.layers if isinstance(layer, MemoryLayer) and layer.router]
         return routers[0] if routers else None
 
+    @torch.no_grad()
     def build_index(self) -> None:
         """Gives the router all rows' present addresses. To be called when rows or weights have changed."""
         if self.router is not None:
-            self.router.index.build(self._addresses())
+            assert self.rows is not None
+            self.router.index.build(self._addresses(self.rows(self.embedding.weight).value_VD))
 
     @torch.no_grad()
-    def _addresses(self) -> Addresses:
+    def _addresses(self, value_VD: Tensor) -> Addresses:
         assert self.rows is not None and self.bank is not None
-        bank, key_VK = self.bank, self.rows(self.embedding.weight).key_VK
-        return lambda row_M: addresses(key_VK, bank, row_M)
+        return partial(addresses, self.rows.keys(value_VD), self.bank)
 
     @contextmanager
     def fresh_index(self) -> Iterator[None]:
@@ -203,7 +205,7 @@ class ExplicitLM(nn.Module):
             self.build_index()
         tables = self.rows(self.embedding.weight)
         if upkeep:
-            router.index.maintain(lambda row_M: addresses(tables.key_VK, bank, row_M))
+            router.index.maintain(self._addresses(tables.value_VD))
         memory = Memory(bank, tables, self.rows.place_embedding, ids_BS.flatten(), swaps, choose)
         x_BSD, found, weights, mask_B1SS = self.embedding(ids_BS), None, [], self._mask(ids_BS)
         for layer in self.layers:
@@ -217,7 +219,7 @@ class ExplicitLM(nn.Module):
         if rows_BS is not None:
             random_R = rows_BS.new_empty(0) if rival_M is None else rival_M
             row_M = torch.unique(torch.cat([rows_BS[rows_BS >= 0], random_R]))
-            key_MK = addresses(tables.key_VK, bank, row_M)
+            key_MK = self.rows.addresses(tables.value_VD, bank, row_M)
             loss = router.contrast(found.address_TK, rows_BS, key_MK, row_M, torch.isin(row_M, random_R))
         weight_T = (ids_BS != self.pad_id).flatten().float()
         similarity = (found.similarity_T * weight_T).sum() / weight_T.sum().clamp(min=1)
