@@ -60,7 +60,7 @@ def _first_step(project: Path, name: str, parameters: Sequence[str]) -> float:
         else:
             raise SystemExit(f"{name} ended with code {process.wait()} before its first step:\n{''.join(lines)}")
         seconds = time.perf_counter() - start
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGTERM)  # a shell starts what is in the background with SIGINT ignored
         process.stdout.read()  # it ends by itself, with its last words
         process.wait(_END_S)
     return seconds
