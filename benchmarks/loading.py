@@ -172,6 +172,7 @@ def hashing(config: TrainConfig) -> dict[str, Any]:
     digest_tensors(model.state_dict())
     link = time.perf_counter() - start
     ids_BS = torch.randint(4, config.vocab_size, (2, config.max_seq_len))
+    model.build_index()  # once a training, no part of a step
     start = time.perf_counter()
     model(ids_BS, ids_BS).loss.backward()
     sequences = config.batch_size * config.accumulation_steps
